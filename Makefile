@@ -10,6 +10,7 @@
 # make docs    the documentation, in docs/_build/html; works offline once the packages are installed
 # make test-xla    the tests of trainer=tpu, compiled for the CPU by torch-xla in an environment of its own (7 GB)
 # make test-trackers    the tests with MLflow (a server on SQLite) and Trackio, in a separate environment (2.4 GB)
+# make test-koinapy    the contract test with Koina's client, which needs protobuf 6, in a folder of its own
 # make bench-mgf-reading               one of the benchmarks, ARGS="--repeats 3"
 #
 # pip takes PyTorch with CUDA by default; for a machine without a GPU, and a much smaller download:
@@ -19,11 +20,12 @@ PYTHON ?= python3
 VENV ?= .venv
 XLA_VENV ?= .venv-xla
 TRACKERS_VENV ?= .venv-trackers
+KOINAPY ?= .koinapy
 JOBS ?= 2
 PIP_FLAGS ?=
 ARGS ?=
 
-.PHONY: demo demo-scratch models test test-fast test-xla test-trackers lint types docs notebooks clean
+.PHONY: demo demo-scratch models test test-fast test-xla test-trackers test-koinapy lint types docs notebooks clean
 .DEFAULT_GOAL := demo
 
 # The stamps are older than pyproject.toml only when it has changed: nothing is installed twice.
@@ -114,6 +116,14 @@ test-trackers: $(TRACKERS_VENV)/installed
 	OMP_NUM_THREADS=1 $(TRACKERS_VENV)/bin/python -m pytest tests/trackers/test_mlflow_run.py \
 	  tests/trackers/test_trackio_run.py $(ARGS)
 
+# koinapy needs protobuf 6. A fresh `.[dev]` has it; where another extra has brought protobuf 7, this is the way to test.
+$(KOINAPY)/installed: pyproject.toml | $(VENV)/installed-dev
+	$(VENV)/bin/python -m pip install --quiet --upgrade --target $(KOINAPY) 'koinapy>=0.0.10'
+	touch $@
+
+test-koinapy: $(KOINAPY)/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=$(KOINAPY) $(VENV)/bin/python -m pytest tests/serving/test_grpc_server.py -k koinapy $(ARGS)
+
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -135,5 +145,5 @@ bench-%: $(VENV)/installed-dev
 	$(VENV)/bin/python benchmarks/$(subst -,_,$*).py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(XLA_VENV) $(TRACKERS_VENV) build dist docs/_build .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(XLA_VENV) $(TRACKERS_VENV) $(KOINAPY) build dist docs/_build .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

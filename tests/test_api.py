@@ -19,6 +19,7 @@ from trimer import model_card
 from trimer.api import data_file, overrides_of
 from trimer.cli.main import main
 from trimer.errors import CheckpointError, ConfigError, InputError
+from trimer.model_card import records_in_words, stages_of
 from trimer.simulate.simulated_molecules import simulated_molecules
 
 pytestmark = pytest.mark.usefixtures("rough_figures")
@@ -348,3 +349,16 @@ def test_text_that_names_no_file_is_a_record(tmp_path):
         assert as_file(missing) == Path(missing), missing
     for text in ("CCO", "[Na+].[Cl-]", "C*", "N[C@@H](C)C(=O)O", "MKT\nAYI", ["a.mgf"]):
         assert as_file(text) is None, text
+
+
+def test_runs_of_the_same_name_are_parts_of_one_stage():
+    keys = [
+        {"name": "simulate", "rows": {"train": 10, "val": 2}},
+        {"name": "simulate", "rows": {"train": 30, "val": 1}},
+        {"name": "finetune", "rows": {}},
+        {"name": "simulate", "rows": {"train": 5}},
+    ]
+    stages = stages_of(keys)
+    assert [(stage["name"], stage["parts"]) for stage in stages] == [("simulate", 2), ("finetune", 1), ("simulate", 1)]
+    assert stages[0]["rows"] == {"train": 30, "val": 2}
+    assert [records_in_words(stage) for stage in stages] == ["2 parts of up to 30 records", "", "5 records"]

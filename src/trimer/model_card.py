@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 import json
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +27,8 @@ class ModelCard:
     """Facts about a trained model, from its checkpoint and, if the checkpoint is in one, its run folder.
 
     name: of the run, with the seed. does: the description of the study, one sentence. classes: names of labels or
-    channels, in order. stages: training stages, each with its name and the number of records in each split. metrics:
-    of the test split.
+    channels, in order. stages: training stages, each with its name, the number of records in each split, and in how
+    many parts it was trained. metrics: of the test split.
     """
 
     name: str
@@ -41,7 +44,7 @@ class ModelCard:
         """The rows of the card, name -> text, in order."""
         listed = ", ".join(self.classes[:SHOWN]) + (", ..." if len(self.classes) > SHOWN else "")
         stages = [
-            f"{stage['rows']['train']:,} records (run {stage['name']})" if stage["rows"].get("train") else stage["name"]
+            f"{amount} (run {stage['name']})" if (amount := records_in_words(stage)) else stage["name"]
             for stage in self.stages
         ]
         facts = {
@@ -70,17 +73,36 @@ def model_card(loaded: Loaded) -> ModelCard:
 
     run = loaded.run
     labels = loaded.contract.get("labels") or {}
-    stages = [{"name": stage["name"], "rows": stage.get("rows", {})} for stage in loaded.training_keys or ()]
     return ModelCard(
         name=model_name(run, loaded.path),
         does=loaded.study.description,
         model=shape_in_words(loaded.net),
         parameters=sum(parameter.numel() for parameter in loaded.net.parameters()),
         classes=list(labels.get("classes") or ()),
-        stages=stages,
+        stages=stages_of(loaded.training_keys or ()),
         path=loaded.path,
         metrics=metrics_of_test_split(run),
     )
+
+
+def stages_of(keys: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The stages of a training: runs of the same name that follow each other are parts of one, with the largest counts.
+
+    keys: of each run (`Loaded.training_keys`), the earliest first.
+    """
+    stages: list[dict[str, Any]] = []
+    for name, group in groupby(keys, key=itemgetter("name")):
+        parts = [part.get("rows", {}) for part in group]
+        rows = {split: max(part.get(split, 0) for part in parts) for part in parts for split in part}
+        stages.append({"name": name, "rows": rows, "parts": len(parts)})
+    return stages
+
+
+def records_in_words(stage: Mapping[str, Any]) -> str:
+    """`2,000 records`, or `5 parts of up to 2,000 records`; empty if the number is unknown."""
+    if not (count := stage["rows"].get("train")):
+        return ""
+    return f"{count:,} records" if stage["parts"] == 1 else f"{stage['parts']} parts of up to {count:,} records"
 
 
 def shape_in_words(net: Any) -> str:

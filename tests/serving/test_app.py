@@ -1,11 +1,11 @@
 """Requests drawn from the OpenAPI document: no 5xx, and only documented statuses and media types.
 
-Many more examples, against a running server:
-schemathesis run http://127.0.0.1:8000/openapi.json --max-examples 200
+benchmarks/README.md has the command for many more examples, against a running server.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -40,6 +40,13 @@ def schema(service, serve_config, tmp_path):
     app.router.lifespan_context = lifespan  # the service is that of other tests too
     yield schemathesis.openapi.from_asgi("/openapi.json", app)
     jobs.close()
+
+
+def test_each_name_in_a_path_is_a_parameter_of_the_openapi_document(schema):
+    for path, operations in schema.raw_schema["paths"].items():
+        for operation in operations.values():
+            named = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"]
+            assert sorted(named) == sorted(re.findall(r"{(\w+)}", path)), path
 
 
 def test_drawn_requests_get_documented_responses(schema):

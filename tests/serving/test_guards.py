@@ -74,6 +74,23 @@ def test_a_token_is_required_except_for_health(limited):
     assert client.get("/healthz").status_code == 200
 
 
+def test_head_is_answered_wherever_get_is(client):
+    """Load balancers send it."""
+    for path in ("/healthz", "/readyz", "/ping", "/v1/models", "/"):
+        response = client.head(path)
+        assert (response.status_code, response.content) == (200, b""), path
+    assert client.head(URL).status_code == 405
+
+
+def test_unknown_routes_and_methods_name_what_there_is(client):
+    error = error_of(client.get(f"/v1/{'x' * 200}"), 404)
+    assert error["code"] == "unknown_route"
+    assert "/docs" in error["message"] and "/v1/models" in error["message"] and len(error["message"]) < 200
+    wrong = client.put(URL)
+    assert error_of(wrong, 405)["message"].startswith(f"{URL} takes POST, not PUT")
+    assert wrong.headers["allow"] == "POST"
+
+
 def test_other_sites_get_no_permission(client):
     response = client.get("/healthz", headers={"origin": "https://example.org"})
     assert not any(name.startswith("access-control") for name in response.headers)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -93,7 +95,8 @@ def predict(tab) -> None:
 def test_the_page_is_one_file_without_outside_sources(client):
     response = client.get("/")
     assert response.status_code == 200
-    assert set(re.findall(r"https?://[^\s\"'`]+", response.text)) == {"http://www.w3.org/2000/svg"}
+    addresses = {"http://www.w3.org/2000/svg", "https://pubchem.ncbi.nlm.nih.gov/#query="}  # the second for a link
+    assert set(re.findall(r"https?://[^\s\"'`]+", response.text)) == addresses
     assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(| style=| on\w+=", response.text)
     policy = response.headers["content-security-policy"]
     assert policy == page_and_policy()[1]
@@ -106,6 +109,7 @@ def test_drawings_are_bounded(client):
     svg = client.get("/v1/draw", params={"smiles": "CC(=O)N"})
     assert svg.headers["content-type"] == "image/svg+xml"
     assert svg.text.startswith("<svg")
+    assert svg.headers["trimer-inchikey"] == "DLFVBJFMPXGRIB-UHFFFAOYSA-N"  # acetamide
     assert "&lt;" in drawing("C <x>")
     for text in ("not a molecule", "", "C" * (LARGEST + 1), "C" * (LONGEST + 1)):
         with pytest.raises(Refusal) as error:
@@ -117,7 +121,8 @@ def test_drawings_are_bounded(client):
 
 def test_an_example_of_peptides_is_predicted_and_downloaded(tab, address):
     choose(tab, "peptide-rt")
-    assert "24,124 rows" in tab.inner_text("#banner")
+    assert "24,124 records" in tab.inner_text("#banner")
+    assert "Licence: Apache-2.0, as Trimer." in tab.inner_text("#banner")
     tab.click("#examples button >> nth=-1")
     predict(tab)
     assert "3 records, all predicted" in tab.inner_text("#status")
@@ -186,6 +191,67 @@ def test_a_spectrum_gets_drawn_candidates_and_zooms_by_keys(tab):
     tab.keyboard.press("0")
     assert tab.locator("svg.spectrum").evaluate("node => node.textContent") == before
     assert not tab.errors
+
+
+def test_candidates_are_grouped_explain_peaks_and_are_linked(tab):
+    choose(tab, "spectrums")
+    banner = tab.inner_text("#banner")
+    assert banner.count("spectrums/simulate") == 1 and "parts of up to" in banner
+    tab.click("#examples button >> nth=1")
+    tab.fill('[id="parameter-generator.num_samples"]', "4")
+    predict(tab)
+    holds(tab, "document.querySelector('p.explained')?.textContent.startsWith('Candidate 1 explains ')")
+    assert tab.locator("svg.spectrum path.explained").count() == 1
+    assert tab.get_attribute("[data-rank='1']", "aria-pressed") == "true"
+    tab.click("[data-rank='2']")
+    holds(tab, "document.querySelector('p.explained').textContent.startsWith('Candidate 2 explains ')")
+    assert tab.get_attribute("[data-rank='1']", "aria-pressed") == "false"
+    holds(tab, "document.querySelectorAll('.card a').length === document.querySelectorAll('.card').length")
+    link = tab.locator(".card a").first
+    assert re.fullmatch(
+        r"https://pubchem\.ncbi\.nlm\.nih\.gov/#query=[A-Z]{14}-[A-Z]{10}-[A-Z]", link.get_attribute("href")
+    )
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    cards = tab.locator(".card").count()
+    tab.check("label:has-text('group by formula') input")
+    formulas = tab.evaluate("state.answer.rows.map(row => row.formula)")
+    assert tab.locator(".cards .group").count() == len(set(formulas[:cards]))
+    assert tab.locator(".card").count() == cards
+    assert not tab.errors
+
+
+def test_a_link_holds_the_input_and_opening_it_sends_nothing(tab, address, tmp_path):
+    choose(tab, "spectrums")
+    tab.click("#examples button >> nth=1")
+    tab.fill("#energy", "35 eV <b>")
+    tab.click("#advanced summary")
+    tab.fill('[id="parameter-tolerance_ppm"]', "7")
+    peaks = tab.input_value("#text")
+    tab.click("#link")
+    holds(tab, "location.hash.startsWith('#1.')")
+    link = tab.evaluate("location.href")
+    before = len(tab.addresses)
+    tab.goto("about:blank")
+    tab.goto(link)
+    holds(tab, "$('status').textContent.startsWith('The input of the link')")
+    assert tab.input_value("#text") == peaks
+    assert tab.input_value("#energy") == "35 eV <b>"
+    assert tab.input_value('[id="parameter-tolerance_ppm"]') == "7"
+    assert tab.locator("input[name=model][value=spectrums]").is_checked()
+    assert not any("predict" in url or "#" in url.removeprefix(link) for url in tab.addresses[before:])
+    tab.evaluate("location.hash = '#1.AAAA'")
+    holds(tab, "$('problem').textContent.includes('damaged')")
+    noise = "const n = crypto.getRandomValues(new Uint8Array(30000)); $('text').value = [...n].join(' ')"
+    tab.evaluate(noise)
+    tab.click("#link")
+    holds(tab, "$('problem').textContent.includes('too large for a link')")
+    table = tmp_path / "mine.csv"
+    table.write_text("a,b\n")
+    tab.set_input_files("#file", table)
+    tab.click("#link")
+    holds(tab, "$('problem').textContent.includes('not a file')")
+    tab.goto(address)
+    tab.wait_for_selector("#form:not([hidden])")
 
 
 def test_a_dropped_file_is_sent_and_a_large_one_gets_the_sentence_of_the_server(tab, tmp_path):
@@ -261,8 +327,33 @@ def test_known_proteins_are_predicted_with_what_is_known_of_them(tab):
     assert "Record 1: P43220" in tab.inner_text("#detail h2")
     assert "Glucagon-like peptide 1 receptor, membrane-bound (M)" in tab.inner_text("#detail")
     assert tab.locator(".bars li").count() == 2
-    assert "-F 'file=@pasted.fasta'" in tab.inner_text("#code pre")
     assert not tab.errors
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("membrane", ">it's one\nMKTAYIAKQRQISFVK\nEND\n>two\nMKV"),
+        ("peptide-rt", 'sequence,note\nPEPTIDEK,"a ""quoted"" $HOME `x`"\nPEPTIDEU,b'),
+        ("kinds", "CCO first\nnot_a_molecule second"),
+    ],
+)
+def test_the_request_as_text_runs_as_it_stands(tab, model, text):
+    choose(tab, model)
+    tab.fill("#text", text)
+    predict(tab)
+    rows = tab.evaluate("state.answer.rows")
+    assert len(rows) == 2
+    command = ["bash", "-c", tab.inner_text("#code pre")]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert json.loads(printed)["rows"] == rows
+    tab.check("input[name=language][value=Python]")
+    names: dict = {}
+    exec(tab.inner_text("#code pre"), names)
+    assert names["answer"]["rows"] == rows
+    tab.check("input[name=language][value=R]")
+    assert text.split("\n")[-1].split(" ")[0] in tab.inner_text("#code pre")
+    assert "form_file" not in tab.inner_text("#code pre")
 
 
 def test_residue_labels_are_a_track(tab):

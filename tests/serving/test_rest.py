@@ -21,6 +21,7 @@ from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
 from trimer.serving import requests, rest
 from trimer.serving.models import not_collected
+from trimer.serving.served_cards import example_records
 from trimer.serving.server import loaded
 from trimer.serving.service import Service
 
@@ -253,8 +254,19 @@ def test_the_card_names_columns_parameters_limits_and_an_example_that_works(clie
         assert answer.status_code == 200
         assert answer.json()["without"] == 0
     rt = client.get("/v1/models/peptide-rt").json()
+    assert rt["licence"] == "Apache-2.0, as Trimer"
+    assert client.get("/v1/models/kinds").json()["licence"] is None  # a run of the user
     assert rt["table"]["rows"] and "C[UNIMOD:4]" in rt["knows"]["sites"]
     assert client.get("/v1/models/nothing").json()["error"]["code"] == "unknown_model"
+
+
+def test_examples_are_read_without_a_warning(caplog):
+    example_records.cache_clear()
+    with caplog.at_level(logging.WARNING, "trimer"):
+        assert any("C[UNIMOD:4]" in text for text in example_records("peptides"))
+        for kind in ("precursors", "molecules", "proteins", "spectra"):
+            assert example_records(kind)
+    assert not caplog.records
 
 
 def test_predictions_wait_until_each_model_has_predicted_an_example(service, monkeypatch):
@@ -304,4 +316,3 @@ def test_versions_metrics_and_openapi(client):
         "/invocations",
         "/v2/models/{model}/infer",
     } <= set(paths)
-    assert client.get("/docs").status_code == 404  # it would load scripts from another server

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import pytest
 pytest.importorskip("grpc")
 
 import grpc
+from starlette.testclient import TestClient
 from waiting import until
 
 import trimer
@@ -125,10 +126,10 @@ def running(service, monkeypatch):
 
 
 @contextmanager
-def in_a_thread(service) -> Iterator[int]:
-    """The port of a server with the limits of the service."""
+def in_a_thread(service, app=None) -> Iterator[int]:
+    """The port of a server with the limits of the service. app: in place of its application."""
     port = free_port()
-    app = create_app(service)
+    app = app or create_app(service)
     config = uvicorn_config(app, "127.0.0.1", port, service.limits, 1)
     config.lifespan = "off"  # the service is that of other tests too
     server = Server(config)
@@ -177,6 +178,70 @@ def answers(url: str) -> bool:
         return ask(url)["status"] == "alive"
     except OSError:
         return False
+
+
+async def endless(scope, receive, send) -> None:
+    """An application whose response is larger than all buffers: 64 MiB in one message, or in many."""
+    sizes = [64] if scope["path"] == "/one" else [1] * 64
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for number, size in enumerate(sizes, 1):
+        await send({"type": "http.response.body", "body": bytes(size << 20), "more_body": number < len(sizes)})
+
+
+@pytest.mark.parametrize("path", ["one", "many"])
+def test_clients_that_do_not_take_their_response_are_disconnected(service, monkeypatch, path):
+    monkeypatch.setattr(serving, "SEND_SECONDS", 0.3)
+    with in_a_thread(service, endless) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+        slow.sendall(b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        time.sleep(1)
+        taken = 0
+        with suppress(ConnectionResetError):
+            while part := slow.recv(1 << 20):
+                taken += len(part)
+        assert taken < 32 << 20  # what the buffers of the system held
+    monkeypatch.setattr(serving, "SEND_SECONDS", 20.0)
+    with in_a_thread(service, endless) as port, urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as response:
+        assert len(response.read()) == 64 << 20
+
+
+def test_a_client_that_leaves_ends_the_computation_of_its_lines(service, running):
+    body = json.dumps({"records": ["PEPTIDEPEPTIDEK"] * service.limits.records}).encode()
+    head = "POST /v1/models/peptide-rt/predict?format=ndjson HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    counted = service.metrics.records.labels("peptide-rt", "predict", "predicted")._value
+    before = counted.get()
+    with socket.create_connection(("127.0.0.1", running), timeout=60) as client:
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert client.recv(12) == b"HTTP/1.1 200"
+    until(lambda: "trimer_active_requests 0.0" in metrics(f"http://127.0.0.1:{running}"))
+    assert 0 < counted.get() - before < service.limits.records / 2
+
+
+def test_the_token_is_read_from_the_environment(monkeypatch):
+    apps = []
+
+    class Started(Server):
+        def run(self, sockets=None) -> None:
+            self.started = True
+            apps.append(self.config.app)
+
+    monkeypatch.setattr(serving, "Server", Started)
+    for token in ("secret", ""):
+        monkeypatch.setenv(serving.TOKEN, token)
+        serving.serve(compose("serve", ["ckpt=peptide-rt", "jobs.folder=null"]))
+    with_token, without_token = (TestClient(app) for app in apps)
+    assert with_token.get("/v1/models").status_code == 401
+    assert with_token.get("/v1/models", headers={"authorization": "Bearer secret"}).json() == {"models": []}
+    assert without_token.get("/v1/models").json() == {"models": []}
+
+
+def test_a_missing_extra_of_grpc_is_named(service, monkeypatch):
+    monkeypatch.delitem(sys.modules, "trimer.serving.grpc_server", raising=False)
+    monkeypatch.setitem(sys.modules, "grpc", None)  # as if it were not installed
+    cfg = compose("serve", ["ckpt=peptide-rt", "grpc_port=8500"])
+    with pytest.raises(ConfigError, match=r"grpc_port=8500 needs grpc: pip install 'trimer\[grpc\]'"):
+        serving.grpc_server_of(service, cfg, "127.0.0.1", None)
+    assert serving.grpc_server_of(service, compose("serve", ["ckpt=peptide-rt"]), "127.0.0.1", None) is None
 
 
 def test_a_head_without_end_is_refused_and_a_long_body_in_small_chunks_is_read(running):

@@ -133,18 +133,23 @@ class Predictor(ABC):
         return find_files([str(path)], "a file of records")
 
     def predict(
-        self, chunks: Iterable[Records], partial: Partial | None = None, compute: Compute | None = None
+        self,
+        chunks: Iterable[Records],
+        partial: Partial | None = None,
+        compute: Compute | None = None,
+        size: int = CHUNK,
     ) -> Iterator[Prediction]:
         """A prediction or a reason for each record, in order.
 
         partial: stores finished chunks, so that an interrupted prediction can be continued. compute: computes chunks in
-        place of this process or its workers; a server computes those of several requests together.
+        place of this process or its workers; a server computes those of several requests together. size: records that
+        are computed together, of which the first are yielded when all are computed.
         """
         processes = processes_of(self.cfg) if compute is None else 1
         with computing_with(self) if compute is None else nullcontext(compute) as start:
 
             def jobs() -> Iterator[tuple[tuple[Records, range, list[int]], Callable[[], list]]]:
-                for records, rows, usable, key in self._chunks(chunks):
+                for records, rows, usable, key in self._chunks(chunks, size):
                     inputs = [records.inputs[row] for row in usable]
                     results: Callable[[], list] = list
                     if inputs and partial is None:
@@ -162,12 +167,12 @@ class Predictor(ABC):
             known["reason"] = records.reasons[row]
             yield [{**known, **values} for values in predicted.get(row) or [{}]]
 
-    def _chunks(self, chunks: Iterable[Records]) -> Iterator[tuple[Records, range, list[int], str]]:
+    def _chunks(self, chunks: Iterable[Records], size: int) -> Iterator[tuple[Records, range, list[int], str]]:
         """Records, a range of their rows, the usable rows in it, which are predicted together, and the key of these."""
         for records in chunks:
             begin = 0
-            for start in range(0, max(len(records.usable), 1), CHUNK):
-                usable = records.usable[start : start + CHUNK]
-                end = usable[-1] + 1 if start + CHUNK < len(records.usable) else len(records)
+            for start in range(0, max(len(records.usable), 1), size):
+                usable = records.usable[start : start + size]
+                end = usable[-1] + 1 if start + size < len(records.usable) else len(records)
                 yield records, range(begin, end), usable, f"{self.plural} {records.first}+{start}"
                 begin = end

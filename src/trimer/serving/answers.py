@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from trimer.files import write_csv
 from trimer.prediction.embedder import Embedder
 from trimer.results.predictions import Predictions
 from trimer.serving.limits import Refusal
-from trimer.serving.models import Answer
 from trimer.serving.plain_json import json_text
+from trimer.serving.rows import Answer
 from trimer.serving.vectors import write_vectors
 
 if TYPE_CHECKING:
@@ -73,22 +73,26 @@ def check_format(name: str, answer: Answer) -> None:
         raise Refusal(406, "unknown_format", f"this model returns {', '.join(formats(answer))}, not {name}")
 
 
-def origin(model: ServedModel, answer: Answer) -> dict[str, Any]:
-    """What an answer was computed with, and how many records it has."""
-    count = len(answer.predictions)
-    return {
+def origin(model: ServedModel, seed: int | None, records: int, without: int | None = None) -> dict[str, Any]:
+    """What an answer was computed with, and how many records it has. without: a prediction; None if it is unknown."""
+    facts = {
         "model": model.name,
         "model_version": model.version,
         "trimer_version": __version__,
-        "seed": answer.seed,
-        "records": count,
-        "without": answer.without,
+        "seed": seed,
+        "records": records,
     }
+    return facts if without is None else facts | {"without": without}
 
 
-def headers(model: ServedModel, answer: Answer) -> dict[str, str]:
+def origin_of(model: ServedModel, answer: Answer) -> dict[str, Any]:
+    """The same of a complete answer."""
+    return origin(model, answer.seed, len(answer.predictions), answer.without)
+
+
+def headers(origin: Mapping[str, Any]) -> dict[str, str]:
     """The same as headers, for formats that have no place for it."""
-    facts = {name.removeprefix("trimer_"): value for name, value in origin(model, answer).items()}
+    facts = {name.removeprefix("trimer_"): value for name, value in origin.items()}
     return {
         f"Trimer-{name.replace('_', '-').title()}": "" if value is None else str(value) for name, value in facts.items()
     }
@@ -97,18 +101,15 @@ def headers(model: ServedModel, answer: Answer) -> dict[str, str]:
 def document(model: ServedModel, answer: Answer) -> dict[str, Any]:
     """The answer as a JSON document."""
     warnings = [model.public(text) for text in answer.warnings]
-    return {**origin(model, answer), "columns": answer.columns, "warnings": warnings, "rows": answer.rows}
+    return {**origin_of(model, answer), "columns": answer.columns, "warnings": warnings, "rows": answer.rows}
 
 
 def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) -> Path:
-    """Write an answer to a file in a folder."""
+    """Write an answer to a file in a folder; NDJSON is streamed instead."""
     check_format(name, answer)
     path = folder / f"answer.{name}"
     if name == "json":
         path.write_text(json_text(document(model, answer)), encoding="utf-8")
-    elif name == "ndjson":
-        with path.open("w", encoding="utf-8") as stream:
-            stream.writelines(lines(answer.rows))
     elif isinstance(answer.computer, Embedder):
         write_vectors(name, answer.rows, path, answer.computer.per_position)
     elif name == "parquet":

@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from trimer import __version__
-from trimer.serving import health, kserve_http, page_routes, rest, sagemaker
+from trimer.serving import api_page, explanations, health, kserve_http, page_routes, rest, sagemaker
 from trimer.serving.batching import Cancelled
 from trimer.serving.guards import Guard
 from trimer.serving.limits import Refusal
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+METHODS = ("GET", "POST", "DELETE")  # of all routes; HEAD is answered as GET
+LONGEST_PATH = 80  # characters of an unknown path that its refusal repeats
 DESCRIPTION = (
     "Predictions and embeddings by trained models of mass spectra, molecules, proteins and peptides. Each record gets "
     'a prediction or a reason. Errors are JSON: {"error": {"code": ..., "message": ...}}.'
@@ -62,12 +65,14 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         default_response_class=Json,
-        docs_url=None,  # their pages load scripts from other servers
+        docs_url=None,  # their pages load scripts from other servers; `api_page` has /docs
         redoc_url=None,
         redirect_slashes=False,
     )
     app.include_router(rest.router(service, threads))  # first, since routes are tried in order
     app.include_router(page_routes.router(threads))
+    app.include_router(explanations.router(threads))
+    app.include_router(api_page.router(app))
     app.include_router(health.router(service))
     app.include_router(kserve_http.router(service, threads))
     app.include_router(sagemaker.router(service, threads))
@@ -97,7 +102,10 @@ def add_error_handlers(app: FastAPI) -> None:
         return Json({"error": {"code": "cancelled", "message": "the client closed the connection"}}, 400)
 
     async def http_error(request: Request, error: Any) -> Response:
-        return Json(Refusal(error.status_code, "http", str(error.detail)).body(), error.status_code, error.headers)
+        refusal = no_route(app, request) if error.status_code in (404, 405) else None
+        refusal = refusal or Refusal(error.status_code, "http", str(error.detail))
+        allowed = {"Allow": ", ".join(methods_of(app, request))} if refusal.status == 405 else error.headers
+        return Json(refusal.body(), refusal.status, allowed)
 
     async def invalid(request: Request, error: Any) -> Response:
         first = error.errors()[0] if error.errors() else {}
@@ -114,6 +122,26 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)
+
+
+def no_route(app: FastAPI, request: Request) -> Refusal:
+    """The refusal of a path that is not served, or not with this method."""
+    path, methods = request.url.path[:LONGEST_PATH], methods_of(app, request)
+    lists = "/docs lists the routes, /v1/models the models"
+    if methods:
+        return Refusal(
+            405, "method_not_allowed", f"{path} takes {' and '.join(methods)}, not {request.method}; {lists}"
+        )
+    return Refusal(404, "unknown_route", f"there is no route {path}; {lists}")
+
+
+def methods_of(app: FastAPI, request: Request) -> list[str]:
+    """The methods of the routes with the path of a request."""
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)
+    ]
 
 
 def closing(error: Refusal) -> dict[str, str]:

@@ -98,7 +98,7 @@ class Batcher:
         tokens_of_batch: Callable[[Computer], int],
         observe: Callable[[int, int], None] = lambda rows, tokens: None,
     ):
-        self._budget, self._observe = tokens_of_batch, observe
+        self.budget, self._observe = tokens_of_batch, observe
         self._changed = threading.Condition()
         self._waiting: deque[_Chunk] = deque()
         self._background: deque[_Chunk] = deque()
@@ -188,7 +188,7 @@ class Batcher:
         """Let requests that are being read join the next batch, unless it is full or has waited long enough."""
         if not (self._waiting and self._reading):
             return
-        end, self._most = time.monotonic() + min(self._seconds, WAIT_SECONDS), self._budget(self._waiting[0].worker)
+        end, self._most = time.monotonic() + min(self._seconds, WAIT_SECONDS), self.budget(self._waiting[0].worker)
         while self._waiting and self._reading and not self._is_full() and not self._closed:
             left = end - time.monotonic()
             if left <= 0:
@@ -207,7 +207,7 @@ class Batcher:
         worker, filled, most = None, 0, 0
         for chunk, row in self._rows(queues):
             if worker is None:
-                worker, most = chunk.worker, self._budget(chunk.worker)
+                worker, most = chunk.worker, self.budget(chunk.worker)
             if chunk.worker is worker:
                 filled += chunk.tokens[row]
                 if batch and filled > most:

@@ -22,14 +22,14 @@ from starlette.responses import FileResponse, Response
 from trimer.prediction.embedder import Embedder
 from trimer.prediction.predictor import Predictor
 from trimer.serving import parameters
-from trimer.serving.answers import MEDIA, chosen_format, headers, write_answer
+from trimer.serving.answers import MEDIA, chosen_format, headers, origin_of, write_answer
 from trimer.serving.job_store import DONE
 from trimer.serving.jobs import Jobs
 from trimer.serving.limits import Refusal
-from trimer.serving.models import Answer
 from trimer.serving.plain_json import Json
 from trimer.serving.requests import Body, Threads, body_of
 from trimer.serving.rest import ANSWER, BODY, REFUSALS, kind_of
+from trimer.serving.rows import Answer
 from trimer.serving.service import Service, refusals
 from trimer.serving.vectors import EMBEDDING_COLUMNS, write_vectors
 
@@ -135,7 +135,9 @@ def rows_of(service: Service, jobs: Jobs, job: str, wanted: str) -> Response:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return FileResponse(file, media_type=MEDIA[wanted], headers=headers(model, answer) | complete, background=task)
+    return FileResponse(
+        file, media_type=MEDIA[wanted], headers=headers(origin_of(model, answer)) | complete, background=task
+    )
 
 
 def answer_of(computer: Predictor | Embedder, path: Path, seed: int | None, service: Service) -> Answer:

@@ -20,7 +20,8 @@ from trimer.peptides.channels import Channel, channels_of, possible
 from trimer.peptides.fragment_ions import LOSSES, fragment_masses
 from trimer.peptides.proforma import PROTON, read_proforma
 from trimer.serving.limits import Refusal
-from trimer.serving.models import Answer, ServedModel
+from trimer.serving.models import ServedModel
+from trimer.serving.rows import Answer
 from trimer.serving.service import Service
 
 LONGEST = 50  # residues of a peptide whose fragments fit into K columns, for models that state no length

@@ -20,6 +20,7 @@ from trimer.serving.requests import Threads, json_of
 from trimer.serving.rest import REFUSALS, json_body
 from trimer.serving.service import Service
 
+VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}  # each model has one
 BINARY = "inference-header-content-length"
 TENSOR = {
     "type": "object",
@@ -78,11 +79,14 @@ def router(service: Service, threads: Threads) -> APIRouter:
         body |= {"id": document["id"]} if isinstance(document.get("id"), str) else {}
         return Json({**body, "outputs": [as_json(name, value) for name, value in outputs.items()]})
 
-    for path in ("/models/{model}", "/models/{model}/versions/{version}"):
-        routes.get(path, summary="Inputs and outputs", responses=REFUSALS)(metadata)
-        routes.get(f"{path}/ready", summary="Whether a model is ready", responses=REFUSALS)(model_ready)
-        routes.get(f"{path}/config", summary="Largest batch", responses=REFUSALS)(config)
-        routes.post(f"{path}/infer", summary="Predict tensors", openapi_extra=BODY, responses=REFUSALS)(infer)
+    of_version: dict[str, Any] = {"parameters": [VERSION]}
+    for path, given in {"/models/{model}": {}, "/models/{model}/versions/{version}": of_version}.items():
+        options: dict[str, Any] = {"responses": REFUSALS, "openapi_extra": given}
+        routes.get(path, summary="Inputs and outputs", **options)(metadata)
+        routes.get(f"{path}/ready", summary="Whether a model is ready", **options)(model_ready)
+        routes.get(f"{path}/config", summary="Largest batch", **options)(config)
+        options["openapi_extra"] = BODY | given
+        routes.post(f"{path}/infer", summary="Predict tensors", **options)(infer)
     return routes
 
 

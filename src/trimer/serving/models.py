@@ -1,4 +1,4 @@
-"""A served model: the trained model, its predictors by their parameters, and the answers to lists and files."""
+"""A served model: the trained model, its predictors by their parameters, and the rows of lists and files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,11 @@ from trimer.api import TrainedModel, command_config, set_values
 from trimer.errors import CheckpointError, TrimerError
 from trimer.prediction.embedder import Embedder
 from trimer.prediction.partial import Partial, digest_of
-from trimer.prediction.predictor import Prediction, Predictor, Records
+from trimer.prediction.predictor import CHUNK, Prediction, Predictor, Records
 from trimer.serving.batching import Batcher, Ticket
 from trimer.serving.limits import Limits, Refusal
 from trimer.serving.parameters import samples
+from trimer.serving.rows import Rows, left_predictions, left_vectors, piece_size
 from trimer.serving.vectors import EMBEDDING_COLUMNS, embedded_rows, kept
 from trimer.studies.study import Study
 
@@ -34,30 +34,6 @@ log = logging.getLogger(__name__)
 KEPT = 16  # predictors of one model, each with other parameters
 MODIFICATIONS = 1000  # of peptides that a model remembers from one request to the next
 VERSION = 12  # letters of the digest of the weights
-
-
-@dataclass
-class Answer:
-    """The rows of a request, in the order of its records: one or more for each, or one with a reason.
-
-    computer: the predictor or embedder, which knows the formats of files. seed: of the sampling, None without sampling.
-    """
-
-    columns: list[str]
-    predictions: list[Prediction]
-    computer: Predictor | Embedder
-    seed: int | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def rows(self) -> list[dict]:
-        """The rows of all records."""
-        return [row for prediction in self.predictions for row in prediction]
-
-    @cached_property
-    def without(self) -> int:
-        """The number of records with a reason in place of a prediction."""
-        return sum(prediction[0]["reason"] is not None for prediction in self.predictions)
 
 
 class ServedModel:
@@ -111,23 +87,37 @@ class ServedModel:
             predictor.each_once = False  # a response has a row for each record; only a library holds each once
         return predictor
 
-    def predict(
+    def begin(
         self,
+        operation: str,
         records: list | Path,
         settings: Mapping[str, Any],
         batcher: Batcher,
         ticket: Ticket,
         limits: Limits,
-    ) -> Answer:
-        """The predictions of a list of records or of a file."""
-        predictor = self.computer("predict", settings)
-        assert isinstance(predictor, Predictor)
-        with batcher.reading(ticket):
-            with collected_warnings() as warnings:
-                chunks = self.read(predictor, records, limits)
-            compute = batcher.compute(predictor, ticket)
-            predictions = list(self._public_rows(predictor.predict(chunks, compute=compute), records))
-        return Answer(list(predictor.columns), predictions, predictor, self.seed(settings), warnings)
+        streamed: bool = False,
+    ) -> Rows:
+        """Read a list of records or a file; their rows are computed as they are taken.
+
+        streamed: compute a few batches at a time, so that the first rows are not late.
+        """
+        size = CHUNK
+        with collected_warnings() as warnings:
+            computer = self.computer(operation, self._bounded(operation, settings, limits))
+            compute = batcher.compute(computer, ticket)
+            if isinstance(computer, Embedder):
+                tables = self._tables(computer, records, limits, self._reading)
+                computed = embedded_rows(computer, tables, compute, limits.check_numbers)
+                columns, total, left = list(EMBEDDING_COLUMNS), sum(map(len, tables)), partial(left_vectors, tables)
+            else:
+                chunks = self.read(computer, records, limits)
+                if streamed:
+                    size = piece_size(computer, chunks, batcher.budget(computer))
+                computed = computer.predict(chunks, compute=compute, size=size)
+                columns, total = list(computer.columns), sum(map(len, chunks))
+                left = partial(left_predictions, chunks, columns)
+        seed = self.seed(settings) if operation == "predict" else None
+        return Rows(columns, total, size, self._public_rows(computed, records), left, computer, seed, warnings)
 
     def seed(self, settings: Mapping[str, Any]) -> int | None:
         """The random seed of a prediction, if it samples."""
@@ -195,27 +185,14 @@ class ServedModel:
             count = sum(map(len, chunks))
 
         def rows() -> Generator[Prediction]:
-            with Partial(output, dependencies) as partial:
+            with Partial(output, dependencies) as finished:
                 if isinstance(computer, Embedder):
-                    computed = embedded_rows(computer, tables, kept(compute, partial), limits.check_numbers)
+                    computed = embedded_rows(computer, tables, kept(compute, finished), limits.check_numbers)
                 else:
-                    computed = computer.predict(chunks, partial, compute)
+                    computed = computer.predict(chunks, finished, compute)
                 yield from self._public_rows(computed, path)
 
         return count, rows()
-
-    def embed(
-        self, records: list | Path, settings: Mapping[str, Any], batcher: Batcher, ticket: Ticket, limits: Limits
-    ) -> Answer:
-        """The embeddings of a list of sequences or of a file."""
-        embedder = self.computer("embed", self._bounded("embed", settings, limits))
-        assert isinstance(embedder, Embedder)
-        with batcher.reading(ticket):
-            with collected_warnings() as warnings:
-                tables = self._tables(embedder, records, limits, self._reading)
-            embedded = embedded_rows(embedder, tables, batcher.compute(embedder, ticket), limits.check_numbers)
-            rows = list(self._public_rows(embedded, records))
-        return Answer(list(EMBEDDING_COLUMNS), rows, embedder, None, warnings)
 
     def _tables(
         self, embedder: Embedder, records: list | Path, limits: Limits, lock: threading.Lock

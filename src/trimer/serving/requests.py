@@ -187,12 +187,12 @@ class Threads:
 
     def __init__(self, service: Service):
         self.service = service
-        self._pool = ThreadPoolExecutor(max(1, service.limits.requests), thread_name_prefix="request")
+        self.pool = ThreadPoolExecutor(max(1, service.limits.requests), thread_name_prefix="request")
 
     async def run(self, request: Request, work: Callable[[threading.Event], Result]) -> Result:
         """The result of `work`, which gets an event that says that the client has gone."""
         cancelled = threading.Event()
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work, cancelled)
+        future = asyncio.get_running_loop().run_in_executor(self.pool, work, cancelled)
         watch: asyncio.Future[None] | None = None
         try:
             await asyncio.wait({future}, timeout=UNWATCHED)
@@ -222,7 +222,7 @@ class Threads:
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def _disconnected(request: Request) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -15,12 +16,24 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from trimer.serving.answers import MEDIA, check_format, chosen_format, document, headers, write_answer
+from trimer.serving.answers import (
+    MEDIA,
+    check_format,
+    chosen_format,
+    document,
+    headers,
+    origin,
+    origin_of,
+    write_answer,
+)
 from trimer.serving.models import ServedModel
 from trimer.serving.plain_json import json_text
 from trimer.serving.requests import Body, Threads, body_of
+from trimer.serving.rows import without
 from trimer.serving.service import Service
+from trimer.serving.streams import StreamResponse, text_of
 
+STREAMED = "ndjson"  # the format that begins before the computation ends
 IN_MEMORY = 256  # records of an answer that is sent without a file
 ERROR = {
     "type": "object",
@@ -136,10 +149,31 @@ async def respond(service: Service, threads: Threads, request: Request, model: S
     """The response to a request with records."""
     wanted = chosen_format(request.headers.get("accept"), request.query_params.get("format"))
     kind = kind_of(model, operation)
+    if wanted == STREAMED:
+        return await streamed(service, threads, request, model, operation)
     async with threads.admitted(), body_of(request, kind, service.limits.unpacked_mib) as body:
         return await threads.run(
             request, lambda cancelled: answered(service, model, operation, body, wanted, cancelled)
         )
+
+
+async def streamed(
+    service: Service, threads: Threads, request: Request, model: ServedModel, operation: str
+) -> Response:
+    """The response in lines, which begins when the first piece of the rows is computed."""
+    async with AsyncExitStack() as kept:
+        await kept.enter_async_context(threads.admitted())
+        body = await kept.enter_async_context(body_of(request, kind_of(model, operation), service.limits.unpacked_mib))
+        stream = await threads.run(
+            request,
+            lambda cancelled: service.stream(model, operation, body.records, body.parameters, cancelled),
+        )
+        rows, media = stream.rows, MEDIA[STREAMED]
+        if stream.complete:
+            facts = origin(model, rows.seed, rows.total, without(stream.first))
+            return Response(text_of(stream.first), media_type=media, headers=headers(facts))
+        facts = origin(model, rows.seed, rows.total)
+        return StreamResponse(stream, threads.pool, media, headers(facts), kept.pop_all())
 
 
 def kind_of(model: ServedModel, operation: str) -> str:
@@ -155,7 +189,7 @@ def answered(
     check_format(wanted, answer)
     if wanted == "json" and len(answer.predictions) <= IN_MEMORY and operation == "predict":
         content = json_text(document(model, answer))
-        return Response(content, media_type=MEDIA[wanted], headers=headers(model, answer))
+        return Response(content, media_type=MEDIA[wanted], headers=headers(origin_of(model, answer)))
     folder = Path(mkdtemp(prefix="trimer-"))
     try:
         path = write_answer(wanted, model, answer, folder)
@@ -163,4 +197,4 @@ def answered(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     task = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type=MEDIA[wanted], headers=headers(model, answer), background=task)
+    return FileResponse(path, media_type=MEDIA[wanted], headers=headers(origin_of(model, answer)), background=task)

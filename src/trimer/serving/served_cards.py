@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from trimer import __version__
 from trimer.examples import example, known_proteins
+from trimer.pretrained import registry
+from trimer.pretrained.packed import is_packed
 from trimer.serving import parameters
 from trimer.serving.limits import Limits
 from trimer.serving.plain_json import finite
 
 if TYPE_CHECKING:
-    from trimer.serving.models import Answer, ServedModel
+    from trimer.serving.models import ServedModel
+    from trimer.serving.rows import Answer
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str
         "task": study.description,
         "model": shown.model,
         "parameters": shown.parameters,
+        "licence": licence_of(model),
         "version": model.version,
         "trimer_version": __version__,
         "input": {
@@ -81,6 +85,12 @@ def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str
         "limits": limits.facts(),
         "example": {"records": records, "parameters": {}, **({"known": known()} if kind == "proteins" else {})},
     }
+
+
+def licence_of(model: ServedModel) -> str | None:
+    """The licence of the weights, as the card of a packed model names it; None for a run of the user."""
+    path = model.model.path
+    return str(registry.facts(path)["licence"]) if is_packed(path) else None
 
 
 def columns_of(answer: Answer) -> list[dict[str, str]]:
@@ -170,7 +180,8 @@ def example_records(kind: str) -> list:
             return [row for row, _ in zip(csv.DictReader(stream), range(EXAMPLES), strict=False)]
     from trimer.data.labelled.sequence_files import read_sequences
 
-    return read_sequences(path, kind).texts[:EXAMPLES]
+    fixed = "Carbamidomethyl@C"  # of the file of peptides, which were measured so
+    return read_sequences(path, kind, fixed=fixed).texts[:EXAMPLES]
 
 
 def value_of(value: Any) -> Any:

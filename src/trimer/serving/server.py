@@ -37,13 +37,18 @@ TOKEN = "TRIMER_SERVE_TOKEN"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEAD_SECONDS = 10.0  # longest time until the head of a request has arrived
 IDLE_SECONDS = 5  # a connection without a request is closed
+SEND_SECONDS = 30.0  # longest time until a client has taken what was sent to it
 HEAD_BYTES = 1 << 16  # longest head of a request; the parser has none
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP of uvicorn that closes connections whose clients send a head that is too slow or too long."""
+    """HTTP of uvicorn that closes connections whose clients send a head too slowly or too long, or take no response.
+
+    A closed transport keeps what it has not sent, so such a connection is aborted.
+    """
 
     _head: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
     _unfinished = 0  # bytes since the last end of a head or part of a body: of a head, chunk extensions or trailers
 
     def __init__(self, *given: Any, **named: Any):
@@ -76,10 +81,43 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unfinished = 0
         super().on_body(body)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_taken()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+        self._expect_end()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_end()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._expect_end()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._head is not None:
-            self._head.cancel()
+        for timer in (self._head, self._untaken):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def _expect_end(self) -> None:
+        """Expect that the client takes the rest of a connection that is being closed."""
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._expect_taken()
+
+    def _expect_taken(self) -> None:
+        if self._untaken is None:
+            self._untaken = self.loop.call_later(SEND_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        log.info("a client did not take its response within %g s", SEND_SECONDS)
+        self.transport.abort()
 
     def _expect_head(self) -> None:
         if self._head is None:
@@ -89,6 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head = None
         if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
             self.transport.close()
+            self._expect_end()
 
 
 async def too_many_connections(scope: Message, receive: Receive, send: Send) -> None:

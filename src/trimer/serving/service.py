@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ import torch
 from trimer import __version__
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.prediction.embedding import budget
+from trimer.prediction.predictor import Prediction
 from trimer.serving import parameters
 from trimer.serving.batching import Batcher, Computer, Ticket
 from trimer.serving.limits import Limits, Refusal
 from trimer.serving.metrics import Metrics
-from trimer.serving.models import Answer, ServedModel
+from trimer.serving.models import ServedModel
+from trimer.serving.rows import Answer, without
 from trimer.serving.served_cards import card, example_records
+from trimer.serving.streams import RowStream
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ class Service:
         columns: dict[str, Any] = {}
         for operation in model.operations:
             started = time.monotonic()
-            answer = self._answer(model, operation, records[:WARM_UP], {}, self._ticket(None, None))
+            answer = self._answer(model, operation, records[:WARM_UP], {}, self._ticket(operation, None))
             log.info("%s: warm-up of %s in %.1f s", model.name, operation, time.monotonic() - started)
             columns[operation] = answer
         return {**card(model, self.limits, records, columns), "jobs": self.job_limits}
@@ -126,29 +129,56 @@ class Service:
         cancelled: threading.Event | None = None,
     ) -> Answer:
         """The answer to a list of records or a file. values: parameters of the client, not checked yet."""
+        settings = self._checked(model, operation, records, values)
+        with refusals(model, path_of(records)):
+            ticket = self._ticket(operation, self.limits.seconds, cancelled)
+            answer = self._answer(model, operation, records, settings, ticket)
+        self.count(model, operation, answer.predictions)
+        return answer
+
+    def stream(
+        self,
+        model: ServedModel,
+        operation: str,
+        records: list | Path,
+        values: Any = None,
+        cancelled: threading.Event | None = None,
+    ) -> RowStream:
+        """The answer in pieces, of which the first is computed: an error until then is a Refusal."""
+        settings = self._checked(model, operation, records, values)
+        ticket = self._ticket(operation, self.limits.seconds, cancelled)
+        with refusals(model, path_of(records)), self.batcher.reading(ticket):
+            rows = model.begin(operation, records, settings, self.batcher, ticket, self.limits, streamed=True)
+            return RowStream(
+                rows,
+                ticket,
+                public=lambda text: model.public(text, path_of(records)),
+                observe=lambda predictions: self.count(model, operation, predictions),
+            )
+
+    def _checked(self, model: ServedModel, operation: str, records: list | Path, values: Any) -> Mapping[str, Any]:
         if isinstance(records, list):
             if not records:
                 raise Refusal(422, "empty", "records is empty: send one record or more")
             self.limits.check_records(len(records))
-        settings = parameters.checked(values, model.study, operation, self.limits)
-        with refusals(model, records if isinstance(records, Path) else None):
-            answer = self._answer(model, operation, records, settings, self._ticket(self.limits.seconds, cancelled))
-        count = len(answer.predictions)
-        for outcome, number in (("predicted", count - answer.without), ("reason", answer.without)):
-            self.metrics.records.labels(model.name, operation, outcome).inc(number)
-        return answer
+        return parameters.checked(values, model.study, operation, self.limits)
 
     def _answer(
         self, model: ServedModel, operation: str, records: list | Path, settings: Mapping[str, Any], ticket: Ticket
     ) -> Answer:
-        if operation == "embed":
-            ticket.failed = str
-            return model.embed(records, settings, self.batcher, ticket, self.limits)
-        return model.predict(records, settings, self.batcher, ticket, self.limits)
+        with self.batcher.reading(ticket):
+            return model.begin(operation, records, settings, self.batcher, ticket, self.limits).answer()
 
-    def _ticket(self, seconds: float | None, cancelled: threading.Event | None) -> Ticket:
+    def count(self, model: ServedModel, operation: str, predictions: Sequence[Prediction]) -> None:
+        """Count the records of an answer, or of a piece of it, in the metrics."""
+        failed = without(predictions)
+        for outcome, number in (("predicted", len(predictions) - failed), ("reason", failed)):
+            self.metrics.records.labels(model.name, operation, outcome).inc(number)
+
+    def _ticket(self, operation: str, seconds: float | None, cancelled: threading.Event | None = None) -> Ticket:
         deadline = None if seconds is None else time.monotonic() + seconds
-        return Ticket(reason_row, deadline, seconds or 0.0, cancelled=cancelled or threading.Event())
+        failed = str if operation == "embed" else reason_row
+        return Ticket(failed, deadline, seconds or 0.0, cancelled=cancelled or threading.Event())
 
     def facts(self) -> dict[str, Any]:
         """Versions and device of the server."""
@@ -167,6 +197,11 @@ def refusals(model: ServedModel, path: Path | None = None) -> Iterator[None]:
         yield
     except (InputError, ConfigError, CheckpointError) as error:
         raise Refusal(422, "unusable_input", model.public(str(error), path)) from error
+
+
+def path_of(records: list | Path) -> Path | None:
+    """The uploaded file, None for a list."""
+    return records if isinstance(records, Path) else None
 
 
 def reason_row(message: str) -> list[dict[str, str]]:

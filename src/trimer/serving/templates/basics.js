@@ -76,13 +76,18 @@ const drawings = new Map();
 const PARTS = new Set(["svg", "title", "path", "rect", "ellipse", "circle", "text", "tspan", "line", "polygon", "polyline"]);
 const ATTRIBUTES = /^(d|x|y|x1|x2|y1|y2|cx|cy|r|rx|ry|width|height|points|viewBox|class|role|fill|stroke|transform|text-anchor|font-[a-z]+|(fill|stroke)-[a-z]+|dominant-baseline)$/;
 
-// The drawing of a molecule by the server; only shapes, texts and their sizes and colors are taken over.
-async function molecule(smiles) {
+// The drawing of a molecule by the server, and its InChIKey.
+function drawing(smiles) {
   if (!drawings.has(smiles)) {
-    drawings.set(smiles, call(`v1/draw?smiles=${encodeURIComponent(smiles)}`).then(response => response.text()));
+    drawings.set(smiles, call(`v1/draw?smiles=${encodeURIComponent(smiles)}`).then(async response => ({ svg: await response.text(), key: response.headers.get("Trimer-InChIKey") })));
     if (drawings.size > 500) drawings.delete(drawings.keys().next().value);
   }
-  const root = new DOMParser().parseFromString(await drawings.get(smiles), "image/svg+xml").documentElement;
+  return drawings.get(smiles);
+}
+
+// The drawing as elements; only shapes, texts and their sizes and colors are taken over.
+async function molecule(smiles) {
+  const root = new DOMParser().parseFromString((await drawing(smiles)).svg, "image/svg+xml").documentElement;
   const copy = node => {
     if (node.nodeType === Node.TEXT_NODE) return document.createTextNode(node.data);
     if (node.nodeType !== Node.ELEMENT_NODE || !PARTS.has(node.localName)) return null;

@@ -22,7 +22,7 @@ function contents(rows) {
   const [first] = rows;
   if (first.reason !== null) return [...spectrumOf(first), element("p", { class: "problem" }, "No prediction: ", first.reason)];
   if (state.sent.operation === "embed") return [element("p", {}, `A vector of ${first.embedding.length} numbers${Array.isArray(first.embedding[0]) ? ", one for each residue" : ""}. Download it as Parquet or NDJSON.`)];
-  if ("smiles" in first) return [...spectrumOf(first), candidates(rows)];
+  if ("smiles" in first) return candidatesWithSpectrum(rows);
   if ("intensities" in first) return fragments(first);
   if (typeof first.labels === "string") return track(first);
   return labels(first);
@@ -33,61 +33,8 @@ function spectrumOf(row) {
   if (!spectrum || !spectrum.mz.length) return [];
   const precursor = row.precursor_mz ?? spectrum.precursor_mz;
   if (spectrum.precursor_mz && Math.abs(precursor - spectrum.precursor_mz) > 0.01) return [];  // of another record
-  return [spectrumView({ name: "", peaks: relative(spectrum) }, null, precursor, `Spectrum of ${plural(spectrum.mz.length, "peak")}`)];
-}
-
-// ---------------------------------------------------------------- candidates
-
-function ppmBadge(row) {
-  const error = row.ppm_error;
-  if (error === null || error === undefined) return element("span", { class: "badge grey" }, "mass not checked");
-  const value = Math.abs(error) > 9999 ? "more than 9999 ppm" : `${error > 0 ? "+" : error < 0 ? "−" : ""}${Math.abs(error).toFixed(1)} ppm`;
-  return element("span", { class: `badge ${row.agrees ? "green" : "red"}` }, `${value}, ${row.agrees ? "agrees" : "disagrees"}`);
-}
-
-function candidates(rows) {
-  const list = element("ol", { class: "cards" }), more = element("button", { type: "button", class: "no-print" });
-  const only = element("input", { type: "checkbox" });
-  let limit = CARDS;
-  const draw = () => {
-    const kept = rows.filter(row => !only.checked || row.agrees);
-    list.replaceChildren(...kept.slice(0, limit).map(candidate));
-    if (!kept.length) list.replaceChildren(element("li", { class: "soft" }, "No candidate agrees with the precursor mass."));
-    more.hidden = kept.length <= limit;
-    more.textContent = `Show all ${kept.length}`;
-  };
-  only.addEventListener("change", draw);
-  more.addEventListener("click", () => { limit = Infinity; draw(); });
-  draw();
-  const agreeing = rows.filter(row => row.agrees).length;
-  return element("div", {}, element("div", { class: "line" }, element("h3", {}, plural(rows.length, "candidate")),
-    element("span", { class: "soft" }, `${agreeing} of ${rows.length} agree with the precursor mass`),
-    element("label", { class: "choice no-print" }, only, "only those that agree")), list, more);
-}
-
-function candidate(row) {
-  const picture = element("div", { class: "picture" }, element("span", { class: "soft" }, "…"));
-  drawInto(picture, row.smiles);
-  const facts = [["probability", row.p_molecule], ["probability of the formula", row.p_formula], ["similarity to training", row.similarity_to_training],
-    ["times generated", row.count], ["nearest in the library", row.library_name], ["in the training data", row.in_training === "unknown" ? null : row.in_training]]
-    .filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return element("li", { class: "card" }, element("div", { class: "line" }, element("strong", { class: "rank" }, `${row.rank ?? 1}`), element("span", { class: "formula" }, ...formula(row.formula)), ppmBadge(row)), picture,
-    element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, shown(value))])),
-    element("div", { class: "line smiles" }, element("code", {}, row.smiles), copyButton(row.smiles, "Copy SMILES")));
-}
-
-const formula = text => (text || "").split(/(\d+)/).filter(Boolean).map(part => /^\d+$/.test(part) ? element("sub", {}, part) : part);
-
-function copyButton(text, label) {
-  const button = element("button", { type: "button", class: "no-print", "aria-label": label, click: async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-      progress("Copied.");
-    } catch { progress("The browser does not allow copying: select the text instead."); }
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
-  } }, "Copy");
-  return button;
+  const peaks = relative(spectrum);
+  return [Object.assign(spectrumView({ name: "", peaks }, null, precursor, `Spectrum of ${plural(spectrum.mz.length, "peak")}`), { peaks, precursor })];
 }
 
 // ---------------------------------------------------------------- fragments

@@ -159,7 +159,7 @@ async function input() {
   if (!text) throw new Error("There is no input: paste records, drop a file, or click an example.");
   if (MARKS[kind()]?.test(text)) {
     const name = { spectra: "pasted.txt", molecules: "pasted.txt", proteins: "pasted.fasta" }[kind()] || "pasted.csv";
-    return { file: new File([text], name), name, spectra: kind() === "spectra" ? spectraOf(text) : [] };
+    return { file: new File([text], name), name, pasted: text, spectra: kind() === "spectra" ? spectraOf(text) : [] };
   }
   if (kind() === "spectra") {
     const record = { ...peaksOf(text) };

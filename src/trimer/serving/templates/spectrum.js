@@ -32,7 +32,7 @@ function spectrumView(upper, lower, precursor, description) {
     for (const [series, lines] of Object.entries(paths)) picture.append(drawn("path", { d: lines.join(""), class: `peaks ${series}` }));
     const taken = [];
     for (const peak of [...peaks].sort((one, two) => two.intensity - one.intensity).slice(0, 40)) {
-      const place = x(peak.mz), text = peak.label || peak.mz.toFixed(peak.mz < 1000 ? 3 : 2), half = text.length * 3.4 + 3;
+      const place = x(peak.mz), text = peak.label || peak.mz.toFixed(peak.mz < 1000 ? 3 : 2), half = text.length * 3.9 + 4;
       if (taken.some(([left, right]) => place + half > left && place - half < right) || place - half < LEFT || place + half > width) continue;
       taken.push([place - half, place + half]);
       picture.append(drawn("text", { x: place.toFixed(1), y: (y(peak.intensity) + (up ? -4 : 12)).toFixed(1), class: `name ${peak.series || ""}`, "text-anchor": "middle" }, text));
@@ -112,7 +112,7 @@ function spectrumView(upper, lower, precursor, description) {
   const button = (text, click) => element("button", { type: "button", click }, text);
   const tools = element("div", { class: "line tools no-print" }, button("Zoom in", () => scale(0.5)), button("Zoom out", () => scale(2)), button("Whole spectrum", () => zoom(...whole)),
     ...["svg", "png"].map(kind => button(`Save as ${kind.toUpperCase()}`, () => savePicture(picture, kind))));
-  const figure = element("figure", {}, picture, readout, tools);
+  const figure = Object.assign(element("figure", {}, picture, readout, tools), { redraw: draw });
   new ResizeObserver(() => {
     const now = Math.max(260, Math.round(figure.clientWidth));
     if (now !== width) { width = now; draw(); }

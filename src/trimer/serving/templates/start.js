@@ -16,6 +16,7 @@ async function start() {
     $("models").hidden = models.length < 2;
     progress("");
     await choose(models[0].name);
+    await openLink();
   } catch (error) {
     if (error.status === 401) {
       $("token-box").hidden = false;
@@ -42,8 +43,9 @@ async function choose(name) {
 
 function showBanner(card) {
   const known = card.knows, lines = [], stages = card.training || [];
-  const steps = stages.map(stage => `${stage.name}${stage.rows?.train ? ` (${plural(stage.rows.train, "row")})` : ""}`);
-  lines.push(element("p", {}, element("strong", {}, card.name), ` ${card.task}. ${sentence(card.model)}`, steps.length ? ` Trained on: ${steps.join(", then ")}.` : ""));
+  const amount = stage => stage.parts > 1 ? `${stage.parts} parts of up to ${plural(stage.rows.train, "record")}` : plural(stage.rows.train, "record");
+  const steps = stages.map(stage => `${stage.name}${stage.rows.train ? ` (${amount(stage)})` : ""}`);
+  lines.push(element("p", {}, element("strong", {}, card.name), ` ${card.task}. ${sentence(card.model)}`, steps.length ? ` Trained on: ${steps.join(", then ")}.` : "", card.licence ? ` Licence: ${sentence(card.licence)}` : ""));
   if (known.simulated_only) lines.push(element("p", { class: "warning" }, "Trained on simulated spectra only."));
   if (known.adducts) lines.push(element("p", {}, `Adducts in the training data: ${Object.entries(known.adducts).map(([name, count]) => `${name} (${count.toLocaleString("en")})`).join(", ")}. Predictions for others are not reliable.`));
   if (known.sites) {
@@ -112,6 +114,8 @@ function showAnswer(sent, answer) {
 $("form").addEventListener("submit", event => { event.preventDefault(); run(); });
 $("form").addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); } });
 $("stop").addEventListener("click", () => state.request?.abort());
+$("link").addEventListener("click", copyLink);
+addEventListener("hashchange", openLink);
 $("file").addEventListener("change", event => chooseFile(event.target.files[0] || null));
 $("file-remove").addEventListener("click", () => { chooseFile(null); $("file").focus(); });
 $("token-send").addEventListener("click", () => { state.token = $("token").value.trim(); problem(); start(); });
