@@ -137,19 +137,19 @@ class Predictor(ABC):
         chunks: Iterable[Records],
         partial: Partial | None = None,
         compute: Compute | None = None,
-        size: int = CHUNK,
+        size: int | None = None,
     ) -> Iterator[Prediction]:
         """A prediction or a reason for each record, in order.
 
         partial: stores finished chunks, so that an interrupted prediction can be continued. compute: computes chunks in
         place of this process or its workers; a server computes those of several requests together. size: records that
-        are computed together, of which the first are yielded when all are computed.
+        are computed together, CHUNK by default; the first of them are yielded when all are computed.
         """
         processes = processes_of(self.cfg) if compute is None else 1
         with computing_with(self) if compute is None else nullcontext(compute) as start:
 
             def jobs() -> Iterator[tuple[tuple[Records, range, list[int]], Callable[[], list]]]:
-                for records, rows, usable, key in self._chunks(chunks, size):
+                for records, rows, usable, key in self._chunks(chunks, size or CHUNK):
                     inputs = [records.inputs[row] for row in usable]
                     results: Callable[[], list] = list
                     if inputs and partial is None:
