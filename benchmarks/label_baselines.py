@@ -22,8 +22,8 @@ from trimer.accelerators.cpu_speed import threads
 from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.evaluation.label_comparison import baselines_of
-from trimer.evaluation.label_evaluation import METRICS, measure
 from trimer.reporting.table import column
+from trimer.targets import TARGETS, target_of
 
 NUMBERS = ("esol", "lipophilicity")
 DATA: dict[str, list[str]] = {  # name -> overrides of `trimer train`
@@ -71,7 +71,8 @@ def computed(name: str, seed: int, arguments: argparse.Namespace, present: set[t
         if not arguments.methods or any(part in method for part in arguments.methods)
     }
     train, test = data.texts(data.split.rows("train")), data.split.rows("test")
-    classes = len(data.classes) if data.target == "single" else None
+    kind = target_of(data.target)
+    classes = len(data.classes) if kind.has_classes else None
     for method, make in chosen.items():
         if (name, str(seed), method) in present:
             continue
@@ -79,11 +80,11 @@ def computed(name: str, seed: int, arguments: argparse.Namespace, present: set[t
         baseline = make(data.target, seed, threads()).fit(train, data.training_labels().numpy(), classes)
         predicted = baseline.predict(data.texts(test))
         seconds = time.process_time() - started
-        values = measure(data.target, predicted, data.labels[test], data.classes).values
+        values = kind.measure(predicted, data.labels[test], data.classes).values
         shown = {metric: f"{value:.6g}" for metric, value in values.items() if "/" not in metric}
         yield {
             "data": name, "seed": str(seed), "method": method, "train": str(len(train)), "test": str(len(test)),
-            "main": METRICS[data.target][0], "note": baseline.note, "seconds": f"{seconds:.0f}", **shown,
+            "main": kind.metrics[0], "note": baseline.note, "seconds": f"{seconds:.0f}", **shown,
         }  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def means(rows: list[dict[str, str]]) -> str:
         groups[row["data"], row["method"]].append(row)
     lines = ["| Data | Method | Seeds | Metrics |", "| :-- | :-- | --: | :-- |"]
     for (data, method), of_method in groups.items():
-        target = next(names for names in METRICS.values() if names[0] == of_method[0]["main"])
+        target = next(kind.metrics for kind in TARGETS.values() if kind.metrics[0] == of_method[0]["main"])
         cells = []
         for metric in target:
             values = [float(row[metric]) for row in of_method if row.get(metric)]

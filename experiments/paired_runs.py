@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from trimer.errors import InputError
 from trimer.evaluation.compared_methods import add_methods
-from trimer.evaluation.label_evaluation import METRICS, measure
 from trimer.reporting.differences import to_markdown
 from trimer.reporting.table import ResultTable
+from trimer.targets import target_of
 
 PROBABILITY, LABEL = "probability of ", "label: "
 
@@ -69,16 +69,14 @@ def compare(folders: Sequence[Path]) -> ResultTable:
     """The table of the runs; InputError if they are of other test records, labels or classes than the first."""
     runs = {str(folder): stored(folder) for folder in folders}
     first, of_first = next(iter(runs.items()))
-    measured = {}
+    measured, kind = {}, target_of(of_first["target"])
     for name, run in runs.items():
         same = run["ids"] == of_first["ids"] and np.array_equal(run["labels"], of_first["labels"], equal_nan=True)
         if run["target"] != of_first["target"] or run["classes"] != of_first["classes"] or not same:
             raise InputError(f"{name} and {first} have other test records or labels: they cannot be paired")
-        measured[name] = measure(
-            run["target"], run["predictions"], run["labels"], run["classes"], thresholds=run["thresholds"]
-        )
-    table = ResultTable(metrics=METRICS[of_first["target"]])
-    add_methods(table, first, dict(reversed(measured.items())), METRICS[of_first["target"]])
+        measured[name] = kind.measure(run["predictions"], run["labels"], run["classes"], thresholds=run["thresholds"])
+    table = ResultTable(metrics=kind.metrics)
+    add_methods(table, first, dict(reversed(measured.items())), kind.metrics)
     return table
 
 

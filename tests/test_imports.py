@@ -25,6 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "flat": {"transfer"},
     "arguments": set(),
     "protocols": set(),
+    "targets": {"metrics"},
     "data.core": {"flat", "locks", "transfer"},
     "data.text": {"data.core"},
     "data.spectra": {"data.core", "data.text", "chemistry"},
@@ -34,12 +35,13 @@ LAYERS: dict[str, set[str]] = {
     "data.peptides": {"data.core", "data.text", "data.spectra", "peptides", "flat"},
     "data.labelled": {
         "data.core", "data.text", "data.proteins", "data.molecules", "data.peptides", "chemistry", "peptides", "flat",
+        "targets",
     },
     "data.modules": {
         "data.core", "data.text", "data.spectra", "data.proteins", "data.molecules", "data.peptides", "data.labelled",
         "peptides", "flat", "tokenizers", "arguments",
     },
-    "models": {"flat", "peptides", "tokenizers", "arguments", "protocols"},
+    "models": {"flat", "peptides", "tokenizers", "arguments", "protocols", "targets"},
     "generation": {"chemistry", "flat", "metrics", "models"},
     "simulate": {
         "chemistry", "data.core", "data.spectra", "data.proteins", "data.molecules", "data.peptides", "peptides",

@@ -10,7 +10,7 @@ from trimer.baselines.label_baseline import Majority
 from trimer.baselines.label_baselines import FOR_MOLECULES, FOR_PROTEINS
 from trimer.baselines.linear_baselines import CompositionModel
 from trimer.baselines.molecule_baselines import MorganForest
-from trimer.errors import InputError
+from trimer.errors import ConfigError, InputError
 
 ALCOHOLS = ["C" * length + "O" for length in range(1, 13)]
 ACIDS = ["C" * length + "C(=O)O" for length in range(1, 13)]
@@ -76,7 +76,7 @@ def test_a_single_class_and_no_labels_can_be_fitted(model):
         model("regression").fit(ACIDS, labels)
     with pytest.raises(InputError, match="no training rows"):
         model("single").fit([], np.zeros(0, int))
-    with pytest.raises(ValueError, match="use one of single, multi, regression"):
+    with pytest.raises(ConfigError, match="must be one of single, multi, regression"):
         model("binary")
 
 
@@ -137,7 +137,7 @@ def test_each_listed_baseline_is_built_and_fitted(table, texts, kind):
             baseline.trees = 3
         labels = np.arange(12) % 2 if kind == "single" else np.arange(12)[:, None] % 2.0
         assert np.isfinite(baseline.fit(texts, labels).predict(texts)).all()
-        assert (baseline.kind, baseline.seed, baseline.note) == (kind, 3, "")
+        assert (baseline.kind.name, baseline.seed, baseline.note) == (kind, 3, "")
 
 
 def test_more_rows_than_the_limit_are_drawn_by_the_seed_and_noted(monkeypatch):

@@ -30,13 +30,14 @@ from trimer.metrics.fragment_metrics import PER_SPECTRUM
 from trimer.metrics.label_metrics import per_class
 from trimer.prediction.embedding import EmbeddingFile
 from trimer.prediction.fragment_predictor import FragmentPredictor
-from trimer.prediction.label_predictor import HEADS, label_columns
+from trimer.prediction.label_predictor import HEADS
 from trimer.prediction.library_formats import AlphabaseFile, DiannTable, SpectronautTable
 from trimer.prediction.molecule_predictor import MoleculePredictor
 from trimer.prediction.spectral_library import IN_TRAINING, REASONS
 from trimer.prediction.structure_file import HEADS as SDF_REASONS
 from trimer.reporting.table import ResultTable
 from trimer.run import RunFolder
+from trimer.targets import target_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^##+ (.*?)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -78,7 +79,7 @@ def test_every_column_of_a_file_is_named(section, columns):
 def test_label_columns_are_named(target):
     assert {
         column.replace("A", "<class>" if target in ("single", "residue") else "<label>")
-        for column in label_columns(target, ["A"])
+        for column in target_of(target).columns(["A"])
     } <= names("predict`: labels")
 
 

@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 
-from trimer.evaluation.applicability import COLUMNS, errors_by_applicability, errors_of, save_errors
+from trimer.evaluation.applicability import COLUMNS, errors_by_applicability, save_errors
 from trimer.evaluation.label_evaluation import LabelEvaluation
 from trimer.reporting.table import ResultTable
 
@@ -28,17 +28,6 @@ def test_groups_are_ordered_by_applicability_and_hold_every_known_record_once(tm
     assert tuple(next(csv.reader((tmp_path / "a.csv").open()))) == COLUMNS
     assert errors_by_applicability(np.array([np.nan]), np.array([1.0])) == []
     assert len(errors_by_applicability(np.array([0.1, 0.2]), np.array([1.0, 0.0]))) == 2
-
-
-def test_errors_of_classes_labels_and_numbers():
-    thresholds = np.array([0.5, 0.5])
-    single = evaluation("single", [[0.7, 0.3], [0.2, 0.8]], [0, 0], thresholds)
-    assert errors_of(single).tolist() == [0, 1]
-    multi = evaluation("multi", [[0.9, 0.2], [0.9, 0.2], [0.5, 0.5]], [[1, 1], [1, np.nan], [np.nan] * 2], thresholds)
-    np.testing.assert_array_equal(errors_of(multi), [0.5, 0, np.nan])
-    numbers = evaluation("regression", [[1.0, 2.0], [3.0, 0.0]], [[2.0, 4.0], [np.nan, 1.0]])
-    assert errors_of(numbers).tolist() == [1.5, 1.0]
-    assert errors_of(evaluation("residue", [[0.5, 0.5]], [0])) is None
 
 
 def test_the_column_is_written_where_it_is_known():

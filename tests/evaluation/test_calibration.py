@@ -23,7 +23,7 @@ def network(outputs: int, target: str) -> Labelled:
 def weighted(net: Labelled, labels: torch.Tensor, weights: torch.Tensor, focal: float = 0.0) -> Labelled:
     net.weight.copy_(weights)
     net.focal.fill_(focal)
-    net.prior.copy_(weighted_prior(labels, net.target, weights))
+    net.prior.copy_(weighted_prior(labels, weights))
     return net
 
 
@@ -59,7 +59,7 @@ def test_a_binary_logit_at_the_loss_minimum_gives_the_true_probability(focal):
 
 def test_a_temperature_after_the_correction_keeps_the_class_frequencies():
     labels = torch.tensor([0] * 95 + [1] * 5)
-    weights = balanced_weights(labels, "single", 2)
+    weights = balanced_weights(labels, 2)
     net = weighted(network(2, "single"), labels, weights)
     net.temperature.fill_(1e4)
     assert net.predictions(torch.randn(50, 2))[:, 1].numpy() == pytest.approx(0.05, abs=0.01)
@@ -70,7 +70,7 @@ def test_mean_probability_is_near_the_class_frequency_after_balanced_weights():
     x = torch.randn(4000, 1)
     labels = (torch.rand(4000) < torch.sigmoid(2 * x[:, 0] - 4.2)).long()
     assert 0.03 < float(labels.float().mean()) < 0.08
-    weights = balanced_weights(labels[:2000], "single", 2)
+    weights = balanced_weights(labels[:2000], 2)
     linear = torch.nn.Linear(1, 2)
     optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=50)
 

@@ -10,11 +10,12 @@ import torch
 
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.labelled_data import LabelledSequences
-from trimer.evaluation.label_evaluation import METRICS, calibration, evaluate_labels
+from trimer.evaluation.label_evaluation import calibration, evaluate_labels
 from trimer.evaluation.label_outputs import raw_outputs
 from trimer.metrics.temperature import fit_temperature, fit_temperatures
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled
+from trimer.targets import target_of
 from trimer.tokenizers.protein import ProteinTokenizer
 
 TARGETS = {"single": "kind", "multi": ["one", "two"], "regression": "number", "residue": "states"}
@@ -82,7 +83,7 @@ def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path)
     evaluation = evaluate_labels(net, found, "test", name="mine", bootstrap=20)
     rows = evaluation.table.ordered()
     assert [row["kind"] for row in rows] == ["baseline", "baseline", "method"]
-    main = METRICS[target][0]
+    main = target_of(target).metrics[0]
     for row in rows[:2]:
         difference = evaluation.metrics[main] - row["values"][main]
         if np.isfinite(difference):

@@ -19,6 +19,7 @@ from trimer.checkpoint import load
 from trimer.cli.main import main
 from trimer.flat import Flat
 from trimer.simulate.simulated_molecules import simulated_molecules
+from trimer.targets import target_of
 
 NAMES = ["a, b", 'say "yes"', "naïve ☃ $x_$"]
 SHORT = [
@@ -280,11 +281,11 @@ def test_a_fine_tuned_model_cannot_continue_masked_training(run, folder, tmp_pat
 
 
 def test_label_columns_keep_their_names():
-    from trimer.prediction.label_predictor import label_columns
+    columns = target_of("regression").columns
 
     names = ["predicted id", "predicted id_low", "predicted id_high", "logS", "logS_low", "logS_high"]
-    assert label_columns("regression", ["id", "logS"]) == names
-    assert label_columns("regression", ["T", "T_low"])[:3] == ["T", "interval T_low", "T_high"], "no column twice"
+    assert columns(["id", "logS"]) == names
+    assert columns(["T", "T_low"])[:3] == ["T", "interval T_low", "T_high"], "no column twice"
 
 
 # ---------------------------------------------------------------- other data

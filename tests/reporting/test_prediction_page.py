@@ -13,6 +13,7 @@ from trimer.reporting import attempts
 from trimer.reporting.prediction_cards import CardSpectrum, explained_share, selected
 from trimer.reporting.prediction_page import ROWS, LabelPage, MoleculePage, PeptidePage, cell
 from trimer.simulate.peak_annotation import explain_peaks
+from trimer.targets import target_of
 
 CAFFEINE = "Cn1cnc2c1c(=O)n(C)c(=O)n2C"
 COLUMNS = ("row", "id", "precursor_mz", "adduct", "rank", "smiles", "formula", "neutral_mass", "ppm_error", "agrees",
@@ -102,7 +103,8 @@ def test_only_shared_peaks_of_the_library_spectrum_are_marked(tmp_path):
 )  # fmt: skip
 def test_labels_of_each_kind_are_shown(tmp_path, target, names, values, shown):
     heads = {"row": 1, "id": "a", "sequence": "MKV", "applicability": 0.5, "in_training": "no", "reason": None}
-    page = LabelPage(title="Predicted labels", what="sequences", source="x", cards=1, target=target, names=names)
+    labels = target_of(target).shown or names
+    page = LabelPage(title="Predicted labels", what="sequences", source="x", cards=1, labels=labels, names=names)
     page(tmp_path / "out.html", [*heads, *names], [{**heads, **dict(zip(names, values, strict=True))}])
     text = (tmp_path / "out.html").read_text()
     assert shown in text and "0.50" in text and "HHC" * 100 not in text

@@ -200,11 +200,10 @@ def test_a_batch_without_labels_has_a_loss_of_zero(target):
 
 def test_balanced_weights_equal_values_computed_by_hand():
     labels = torch.tensor([0, 0, 0, 2, -100, 2])  # class 1 is in no row
-    assert balanced_weights(labels, "single", 3).tolist() == pytest.approx([5 / 6, 1, 5 / 4])
-    assert balanced_weights(labels, "residue", 3).tolist() == pytest.approx([5 / 6, 1, 5 / 4])
+    assert balanced_weights(labels, 3).tolist() == pytest.approx([5 / 6, 1, 5 / 4])
     yes = torch.tensor([[1.0, 0, 1], [0, 0, 1], [0, np.nan, 1], [np.nan, 0, np.nan]])
-    assert balanced_weights(yes, "multi", 3).tolist() == [2.0, 1.0, 1.0]  # of the others, all are alike
-    assert balanced_weights(torch.full((2,), -100), "single", 2).tolist() == [1.0, 1.0]
+    assert balanced_weights(yes, 3).tolist() == [2.0, 1.0, 1.0]  # of the others, all are alike
+    assert balanced_weights(torch.full((2,), -100), 2).tolist() == [1.0, 1.0]
 
 
 def test_class_weights_come_from_the_training_split():

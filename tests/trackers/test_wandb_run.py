@@ -17,6 +17,7 @@ from trimer.cli.configs import compose
 from trimer.errors import InputError
 from trimer.loggers import open_loggers
 from trimer.reporting import attempts
+from trimer.targets import target_of
 from trimer.trackers import publishing
 from trimer.trackers.guard import FAILURES
 from trimer.trackers.wandb_run import WandbRun, summary_of
@@ -39,7 +40,7 @@ def evaluation() -> SimpleNamespace:
     labels = source.integers(0, 3, 30)
     probabilities = source.dirichlet([1, 1, 1], 30) * 0.5 + 0.5 * np.eye(3)[labels]
     return SimpleNamespace(
-        target="single", has_classes=True, classes=CLASSES, labels=labels, predictions=probabilities, thresholds=None,
+        kind=target_of("single"), classes=CLASSES, labels=labels, predictions=probabilities, thresholds=None,
         ids=[f"m{i}" for i in range(30)], texts=["CCO"] * 30,
     )  # fmt: skip
 

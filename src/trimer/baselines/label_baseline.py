@@ -17,10 +17,10 @@ from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from trimer.errors import InputError
+from trimer.targets import target_of
 
 log = logging.getLogger(__name__)
 
-KINDS = ("single", "multi", "regression")
 LEAST_ROWS = 500  # of a task, however many tasks share the limit
 SECONDS = 900.0  # for all tasks of one baseline
 
@@ -42,9 +42,7 @@ class LabelBaseline:
     most_rows: int = 1_000_000
 
     def __init__(self, kind: str = "single", seed: int = 0, threads: int = 1):
-        if kind not in KINDS:
-            raise ValueError(f"kind '{kind}' is not known; use one of {', '.join(KINDS)}")
-        self.kind, self.seed, self.threads = kind, seed, threads
+        self.kind, self.seed, self.threads = target_of(kind), seed, threads
         self.note = ""  # what the fit left out
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
@@ -65,14 +63,14 @@ class LabelBaseline:
             raise ValueError(f"{len(labels)} labels for {len(texts)} texts")
         if len(labels) == 0:
             raise InputError("there are no training rows for the baselines: check the split")
-        if self.kind == "single":
+        if self.kind.has_classes:
             self.classes = int(labels.max()) + 1 if classes is None else classes
         else:
             labels = (labels[:, None] if labels.ndim == 1 else labels).astype(float)
             self._check_tasks(labels)
         texts, labels = self._within_limit(texts, labels)
         features = self.training_features(texts)
-        if self.kind == "single":
+        if self.kind.has_classes:
             self.models = [self._fitted(features, np.arange(len(labels)), labels)]
             return self
         self.models, started = [], time.monotonic()
@@ -84,9 +82,9 @@ class LabelBaseline:
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         features = self.features(texts)
-        if self.kind == "single":
+        if self.kind.has_classes:
             return self._probabilities(self.models[0], features, self.classes)
-        if self.kind == "multi":
+        if self.kind.yes_or_no:
             return np.stack([self._probabilities(model, features, 2)[:, 1] for model in self.models], axis=1)
         columns = [model.predict(features) if features.shape[0] else np.zeros(0) for model in self.models if model]
         return np.stack(columns, axis=1)
@@ -96,7 +94,7 @@ class LabelBaseline:
         return self.model().fit(features[rows], labels)
 
     def _check_tasks(self, labels: np.ndarray) -> None:
-        for task in np.flatnonzero(np.isnan(labels).all(0)) if self.kind == "regression" else ():
+        for task in np.flatnonzero(np.isnan(labels).all(0)) if self.kind.numbers else ():
             raise InputError(
                 f"task {task} has no label in the train split, so no baseline can predict it; leave it out"
             )
@@ -114,7 +112,7 @@ class LabelBaseline:
         return [texts[row] for row in known.tolist()], labels[known]
 
     def _fitted(self, features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> BaseEstimator:
-        if self.kind != "regression" and len(np.unique(labels)) == 1:  # most classifiers need two classes
+        if not self.kind.numbers and len(np.unique(labels)) == 1:  # most classifiers need two classes
             return DummyClassifier().fit(features[rows], labels)
         return self.fitted_model(features, rows, labels)
 
@@ -122,7 +120,7 @@ class LabelBaseline:
         rows = np.flatnonzero(~np.isnan(labels))
         if not len(rows):
             return None
-        return self._fitted(features, rows, labels[rows] if self.kind == "regression" else labels[rows] == 1)
+        return self._fitted(features, rows, labels[rows] if self.kind.numbers else labels[rows] == 1)
 
     def _probabilities(self, model: BaseEstimator | None, features: np.ndarray, classes: int) -> np.ndarray:
         if model is None:
@@ -142,4 +140,4 @@ class Majority(LabelBaseline):
         return np.zeros((len(texts), 1))
 
     def model(self) -> BaseEstimator:
-        return DummyRegressor() if self.kind == "regression" else DummyClassifier(strategy="prior")
+        return DummyRegressor() if self.kind.numbers else DummyClassifier(strategy="prior")

@@ -45,14 +45,14 @@ class CompositionModel(LabelBaseline):
         return composition(texts, self.ends)
 
     def model(self) -> BaseEstimator:
-        if self.kind == "regression":
+        if self.kind.numbers:
             return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
         strength = INVERSE_PENALTIES[1] if self.inverse_penalty is None else self.inverse_penalty
         linear = LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
         return make_pipeline(StandardScaler(), linear)
 
     def fitted_model(self, features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> BaseEstimator:
-        rare = self.kind == "regression" or np.unique(labels, return_counts=True)[1].max() < FOLDS
+        rare = self.kind.numbers or np.unique(labels, return_counts=True)[1].max() < FOLDS
         if self.inverse_penalty is not None or rare:
             return super().fitted_model(features, rows, labels)
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=self.seed)
@@ -74,6 +74,6 @@ class PeptideComposition(LabelBaseline):
         return peptide_composition(texts)
 
     def model(self) -> BaseEstimator:
-        if self.kind == "regression":
+        if self.kind.numbers:
             return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))

@@ -45,7 +45,7 @@ class MorganForest(LabelBaseline):
 
     def model(self) -> BaseEstimator:
         shared = {"n_estimators": self.trees, "random_state": self.seed, "n_jobs": self.threads}
-        if self.kind == "regression":
+        if self.kind.numbers:
             return RandomForestRegressor(max_features=self.share, **shared)
         return RandomForestClassifier(class_weight="balanced", **shared)
 
@@ -79,7 +79,7 @@ class MoleculeBoosting(LabelBaseline):
     def model(self) -> BaseEstimator:
         import lightgbm  # takes a second
 
-        kind = lightgbm.LGBMRegressor if self.kind == "regression" else lightgbm.LGBMClassifier
+        kind = lightgbm.LGBMRegressor if self.kind.numbers else lightgbm.LGBMClassifier
         return kind(
             n_estimators=self.trees, learning_rate=0.1, num_leaves=15, min_child_samples=5, max_bin=63,
             colsample_bytree=0.2, subsample=0.8, subsample_freq=1, random_state=self.seed, n_jobs=self.threads,
@@ -132,7 +132,7 @@ class TanimotoMachine(LabelBaseline):
         return tanimoto(molecule_features.counts(texts), self.library)
 
     def model(self) -> BaseEstimator:
-        if self.kind == "regression":
+        if self.kind.numbers:
             machine = SVR(kernel="precomputed", C=self.inverse_penalty)
             return TransformedTargetRegressor(machine, transformer=StandardScaler())
         return SVC(kernel="precomputed", C=self.inverse_penalty, cache_size=CACHE_MB, random_state=self.seed)
@@ -140,7 +140,7 @@ class TanimotoMachine(LabelBaseline):
     def fitted_model(self, features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> BaseEstimator:
         kernel = features if len(rows) == len(features) else features[np.ix_(rows, rows)]
         machine = self.model().fit(kernel, labels)
-        calibration = None if self.kind == "regression" else self._calibration(machine, kernel, labels)
+        calibration = None if self.kind.numbers else self._calibration(machine, kernel, labels)
         return OfSimilarities(machine, rows, calibration)
 
     def _calibration(self, machine: SVC, kernel: np.ndarray, labels: np.ndarray) -> LogisticRegression:

@@ -16,10 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from trimer.baselines.composition import residue_indices
 from trimer.baselines.label_baseline import LabelBaseline, Majority
 from trimer.errors import InputError
+from trimer.targets import UNLABELLED
 
 SIDE = 7  # residues on each side, as in the windows of 13 to 17 of classical secondary structure prediction
 OTHER, OUTSIDE = 20, 21  # a residue that is not one of the 20, and a position beyond the end of the sequence
-UNLABELLED = -100
 
 
 class _OfResidues(LabelBaseline):
@@ -50,7 +50,7 @@ class ResidueFrequencies(_OfResidues):
         return np.zeros((sum(len(text) for text in texts), 1))
 
     def model(self) -> BaseEstimator:
-        return Majority("single").model()
+        return Majority().model()
 
 
 class ResidueWindows(_OfResidues):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from trimer.baselines.boosted_trees import BoostedTrees
-from trimer.baselines.label_baseline import KINDS
 from trimer.baselines.molecule_baselines import MoleculeBoosting
 from trimer.data.labelled import molecule_features
 from trimer.errors import CheckpointError, ConfigError
@@ -29,11 +28,11 @@ def stored(boosting: MoleculeBoosting) -> dict[str, Any]:
         if model is None:
             models.append(None)
             continue
-        classes = [] if boosting.kind == "regression" else [int(number) for number in model.classes_]
+        classes = [] if boosting.kind.numbers else [int(number) for number in model.classes_]
         text = "" if estimator is None else estimator.booster_.model_to_string()
         models.append({"text": text, "classes": classes})
-    outputs = boosting.classes if boosting.kind == "single" else len(models)
-    return {"target": boosting.kind, "outputs": outputs, "features": list(boosting.names), "models": models}
+    outputs = boosting.classes if boosting.kind.has_classes else len(models)
+    return {"target": boosting.kind.name, "outputs": outputs, "features": list(boosting.names), "models": models}
 
 
 def restored(values: Mapping[str, Any], target: str, outputs: int, path: Path) -> MoleculeBoosting:
@@ -43,10 +42,10 @@ def restored(values: Mapping[str, Any], target: str, outputs: int, path: Path) -
     """
     try:
         models, names = values["models"], values["features"]
-        fits = values["target"] == target in KINDS and values["outputs"] == outputs <= MOST_LABELS
-        if not fits or len(models) != (1 if target == "single" else outputs) or len(names) > MOST_LABELS:
-            raise CheckpointError("they have other labels than the checkpoint")
+        fits = values["target"] == target and values["outputs"] == outputs <= MOST_LABELS
         boosting = MoleculeBoosting(target)
+        if not fits or len(models) != (1 if boosting.kind.has_classes else outputs) or len(names) > MOST_LABELS:
+            raise CheckpointError("they have other labels than the checkpoint")
         boosting.names = molecule_features.listed(names)
         columns = molecule_features.width(boosting.names)
         trees = [model and BoostedTrees(model["text"], columns, model["classes"]) for model in models]

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.training_embeddings import Neighbours, embeddings
 from trimer.training_molecules import library_of
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
-    from trimer.evaluation.label_evaluation import LabelEvaluation
 
 GROUPS = 5  # of equal size, by applicability
 COLUMNS = ("lowest", "highest", "records", "error", "std_error")
@@ -38,22 +36,6 @@ def applicability_of(loaded: Loaded, net: Any, data: Any, rows: np.ndarray) -> n
             return None
         values = neighbours.applicability(embeddings(net, data, rows))
     return np.array([np.nan if value is None else value for value in values], np.float64)
-
-
-def errors_of(evaluation: LabelEvaluation) -> np.ndarray | None:
-    """(n,) error of each sequence: 1 or 0 for a class, the fraction of wrong labels, or the mean absolute error.
-
-    NaN without a label. None for classes of residues.
-    """
-    predictions, labels, thresholds = evaluation.predictions, evaluation.labels, evaluation.thresholds
-    if evaluation.target == "residue":
-        return None
-    if evaluation.target == "single":
-        return (decide_classes(predictions, thresholds) != labels).astype(float)
-    predicted = decide_labels(predictions, thresholds) if evaluation.target == "multi" else predictions
-    errors = np.where(np.isnan(labels), np.nan, np.abs(predicted - labels))
-    known = np.isfinite(errors)
-    return np.divide(np.nansum(errors, 1), known.sum(1), out=np.full(len(errors), np.nan), where=known.any(1))
 
 
 def errors_by_applicability(applicability: np.ndarray, errors: np.ndarray, groups: int = GROUPS) -> list[dict]:

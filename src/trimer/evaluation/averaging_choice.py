@@ -17,32 +17,18 @@ from trimer.baselines.stored_boosting import restored, stored
 from trimer.evaluation.label_outputs import averaged_predictions, raw_outputs
 from trimer.models.labelled_model import Labelled
 from trimer.prediction.averaging import Averaging, check_augment, mixed
+from trimer.targets import target_of
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = np.linspace(0, 1, 21)  # of the boosting
-LEAST = 1e-6  # probability of the true class; boosting can give 0
-
-
-def loss(target: str, predictions: np.ndarray, labels: np.ndarray, deviation: np.ndarray) -> float:
-    """The mean loss by which averages are compared: cross-entropy in nats, or standardised squared error.
-
-    deviation: (K,) of the numbers in the train split.
-    """
-    if target == "single":
-        return float(-np.log(np.clip(predictions[np.arange(len(labels)), labels], LEAST, 1)).mean())
-    known = ~np.isnan(labels)
-    if target == "multi":
-        right = np.where(labels == 1, predictions, 1 - predictions)[known]
-        return float(-np.log(np.clip(right, LEAST, 1)).mean())
-    return float(((((predictions - labels) / deviation) ** 2)[known]).mean())
 
 
 def best_weight(
     target: str, predictions: np.ndarray, boosted: np.ndarray, labels: np.ndarray, deviation: np.ndarray
 ) -> float:
     """The weight of the boosting with the lowest loss; the lowest such weight."""
-    losses = [loss(target, mixed(predictions, boosted, weight), labels, deviation) for weight in WEIGHTS]
+    losses = [target_of(target).mean_loss(mixed(predictions, boosted, weight), labels, deviation) for weight in WEIGHTS]
     return float(WEIGHTS[int(np.argmin(losses))])
 
 
@@ -56,12 +42,13 @@ def choose(
     augment: random SMILES to try; None for those of `earlier`, which are not tried again. boosting: True fits it to the
     train split, False removes it, None keeps that of `earlier` with a new weight.
     """
+    kind = target_of(data.target)
     raw, labels, _ = raw_outputs(net, data, "val")
     truth, deviation = labels.numpy(), net.deviation.double().cpu().numpy()
     canonical = net.predictions(raw.to(net.mean.device)).cpu().numpy()
 
     def measure(predictions: np.ndarray) -> float:
-        return loss(data.target, predictions, truth, deviation)
+        return kind.mean_loss(predictions, truth, deviation)
 
     chosen = Averaging(earlier.random_smiles, earlier.seed)
     if augment is not None:
@@ -107,7 +94,7 @@ def choose(
 
 def fitted_values(data: Any, seed: int) -> dict[str, Any]:
     """Gradient boosting fitted to the train split, as plain values."""
-    classes = len(data.classes) if data.target == "single" else None
+    classes = len(data.classes) if target_of(data.target).has_classes else None
     boosting = MoleculeBoosting(data.target, seed, threads())
     boosting.fit(data.texts(data.split.rows("train")), data.training_labels().numpy(), classes)
     if boosting.note:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from trimer.metrics.conformal import half_widths
-from trimer.metrics.decisions import choose_for_classes, choose_for_labels
 from trimer.metrics.temperature import fit_temperature, fit_temperatures
 from trimer.models.labelled_model import Labelled
+from trimer.targets import target_of
 
 
 def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
@@ -21,28 +21,25 @@ def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
     raw: (n, C) or (n, K). labels: (n,) classes or (n, K) with NaN; of rows that the weights were not trained on.
     Thresholds are chosen by `net.criterion` for yes-or-no labels and for classes with weights in the loss.
     """
-    raw = raw.to(net.prior.device)
-    if net.target == "regression":
+    kind, raw = target_of(net.target), raw.to(net.prior.device)
+    if kind.numbers:
         thresholds = decisions(net, net.predictions(raw).cpu().numpy(), labels)
         return {"temperature": torch.ones_like(net.temperature), **thresholds}
     centred, offset = net.centred(raw).cpu().numpy(), net.offset.cpu().numpy()
-    multi = net.target == "multi"
-    heat = fit_temperatures(centred, labels, offset) if multi else fit_temperature(centred, labels, offset)
-    buffers = {"temperature": torch.as_tensor(heat, dtype=torch.float32)}
-    logits = torch.from_numpy(centred).float() / buffers["temperature"] + torch.from_numpy(offset)
-    probabilities = (torch.sigmoid(logits) if multi else torch.softmax(logits, -1)).numpy()
-    return buffers | decisions(net, probabilities, labels)
+    fit = fit_temperatures if kind.yes_or_no else fit_temperature
+    temperature = torch.as_tensor(fit(centred, labels, offset), dtype=torch.float32)
+    probabilities = kind.probabilities(torch.from_numpy(centred).float() / temperature + torch.from_numpy(offset))
+    return {"temperature": temperature, **decisions(net, probabilities.numpy(), labels)}
 
 
 def decisions(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
     """Buffers of the network fitted to (n, K) predictions: `threshold` if one is chosen, `half_width` of numbers."""
-    if net.target == "regression":
+    kind = target_of(net.target)
+    if kind.numbers:
         return {"half_width": torch.as_tensor(half_widths(predictions, labels), dtype=torch.float32)}
-    multi = net.target == "multi"
-    if net.criterion is None or not (multi or weighted(net)):
+    if net.criterion is None or not chooses_thresholds(net):
         return {}
-    choose = choose_for_labels if multi else choose_for_classes
-    chosen = choose(predictions, labels, net.criterion, net.thresholds)
+    chosen = kind.choose_thresholds(predictions, labels, net.criterion, net.thresholds)
     return {"threshold": torch.as_tensor(chosen, dtype=torch.float32)}
 
 
@@ -53,16 +50,17 @@ def weighted(net: Labelled) -> bool:
 
 def chooses_thresholds(net: Labelled) -> bool:
     """Whether the thresholds of the network's classes or labels are chosen on the validation split."""
-    return net.criterion is not None and (net.target == "multi" or (net.target == "single" and weighted(net)))
+    kind = target_of(net.target)
+    return net.criterion is not None and (kind.yes_or_no or (kind.has_classes and weighted(net)))
 
 
 def chosen_for(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Thresholds for another method, chosen as those of the network; None if the network has default ones."""
     if net.criterion is None or not chooses_thresholds(net):
         return None
-    multi = net.target == "multi"
-    plain = np.full(predictions.shape[1], 0.5 if multi else 1 / predictions.shape[1])
-    return (choose_for_labels if multi else choose_for_classes)(predictions, labels, net.criterion, plain)
+    kind = target_of(net.target)
+    plain = kind.thresholds(np.ones(predictions.shape[1]))
+    return kind.choose_thresholds(predictions, labels, net.criterion, plain)
 
 
 def mean_probabilities(
@@ -71,15 +69,15 @@ def mean_probabilities(
     """A row for each class or label: its mean probability, its share of the rows, and its threshold."""
     rows = []
     for k, name in enumerate(names):
-        known = ~np.isnan(labels[:, k]) if target == "multi" else np.ones(len(labels), bool)
-        true = labels[known, k] == 1 if target == "multi" else labels == k
+        truth = labels[:, k] if labels.ndim == 2 else (labels == k).astype(float)
+        known = ~np.isnan(truth)
         predicted = predictions[known, k]
         empty = not len(predicted)
         rows.append(
             {
-                "label" if target == "multi" else "class": str(name),
+                target_of(target).heading: str(name),
                 "mean probability": float("nan") if empty else float(predicted.mean()),
-                "share": float("nan") if empty else float(true.mean()),
+                "share": float("nan") if empty else float((truth[known] == 1).mean()),
                 "threshold": float("nan") if thresholds is None else float(thresholds[k]),
             }
         )

@@ -16,6 +16,7 @@ from trimer.baselines.stored_boosting import NAME
 from trimer.evaluation.calibration import chooses_thresholds, chosen_for
 from trimer.models.labelled_model import Labelled
 from trimer.progress import tracked
+from trimer.targets import target_of
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class BaselineResult:
 
 def baselines_of(data) -> Baselines:
     """The baselines for the data, by name."""
-    return FOR_RESIDUES if data.target == "residue" else OF_SEQUENCES[data.sequences.plural]
+    return FOR_RESIDUES if target_of(data.target).by_residue else OF_SEQUENCES[data.sequences.plural]
 
 
 def baseline_results(
@@ -60,7 +61,7 @@ def baseline_results(
         started = time.monotonic()
         try:
             stored = boosting if method == NAME else None
-            baseline = stored or build("single" if data.target == "residue" else data.target, seed, threads())
+            baseline = stored or build(data.target, seed, threads())
             predicted = _predicted(baseline, net, data, texts, fit=stored is None)
             result = BaselineResult(method, *predicted, baseline.note)
         except Exception as error:  # whatever a library raises for unusual data: the other rows are still of use
@@ -77,7 +78,7 @@ def _predicted(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Predictions of the texts, and thresholds chosen on the validation split if the network has such."""
     if fit:
-        classes = len(data.classes) if data.target in ("single", "residue") else None
+        classes = len(data.classes) if target_of(data.target).has_classes else None
         baseline.fit(data.texts(data.split.rows("train")), data.training_labels().numpy(), classes)
     chosen = thresholds_like(net, data, lambda: baseline.predict(data.texts(data.split.rows("val"))))
     return baseline.predict(texts), chosen
@@ -88,6 +89,8 @@ def thresholds_like(net: Labelled, data, predict: Callable[[], np.ndarray]) -> n
 
     predict: gives the predictions of the method for the validation split.
     """
-    if "val" not in data.split.names or not chooses_thresholds(net) or not len(rows := data.split.rows("val")):
+    if "val" not in data.split.names or target_of(net.target).by_residue or not chooses_thresholds(net):
+        return None
+    if not len(rows := data.split.rows("val")):
         return None
     return chosen_for(net, predict(), data.labels[rows])

@@ -19,7 +19,6 @@ import torch
 
 from trimer.baselines.model_before import CURVES, calibrated
 from trimer.baselines.stored_boosting import NAME as BOOSTING
-from trimer.data.labelled.residue_labels import joined_labels
 from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.evaluation.calibration import fitted, mean_probabilities
 from trimer.evaluation.compared_methods import add_methods
@@ -28,30 +27,13 @@ from trimer.evaluation.label_comparison import baseline_results, baselines_of, t
 from trimer.evaluation.label_outputs import averaged_predictions, raw_outputs
 from trimer.files import write_csv, write_text
 from trimer.metrics.conformal import OF_INTERVALS
-from trimer.metrics.decisions import decide_classes, decide_labels
-from trimer.metrics.label_metrics import (
-    RESAMPLES,
-    Measured,
-    confusion,
-    multi_label,
-    per_class,
-    regression,
-    single_label,
-)
+from trimer.metrics.label_metrics import RESAMPLES, Measured, confusion, per_class
 from trimer.models.labelled_model import Labelled
 from trimer.prediction.averaging import ALONE, CANONICAL, Averaging
 from trimer.reporting.table import DIFFERENCE, ResultTable, column
+from trimer.targets import Target, target_of
 
 log = logging.getLogger(__name__)
-
-METRICS = {  # the first is the main metric, by which the model is compared with each baseline
-    "single": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
-    "residue": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
-    "multi": ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"),
-    "regression": ("rmse", "mae", "p95_error", "r2", "pearson", "spearman"),
-}
-COLUMNS = {target: (names[0], names[0] + DIFFERENCE, *names[1:]) for target, names in METRICS.items()}
-COLUMNS["regression"] = (*COLUMNS["regression"], *OF_INTERVALS)
 
 
 @dataclass
@@ -80,26 +62,26 @@ class LabelEvaluation(Evaluation):
     applicability: np.ndarray | None = None
 
     @property
-    def has_classes(self) -> bool:
-        """Whether each row, or each residue, has one class."""
-        return self.target in ("single", "residue")
+    def kind(self) -> Target:
+        """The kind of labels."""
+        return target_of(self.target)
 
     def save(self, out: Path) -> None:
         """Write `table.*`, `undefined.json` and `predictions.parquet`; for classes and labels `probabilities.csv`.
 
         For classes also `classes.csv` and `confusion.csv`; `applicability.csv` where it is known.
         """
-        from trimer.evaluation.applicability import errors_by_applicability, errors_of, save_errors
+        from trimer.evaluation.applicability import errors_by_applicability, save_errors
 
         self.table.save(out)
         write_text(out / "undefined.json", json.dumps(self.undefined, indent=1) + "\n")
         pq.write_table(pa.table(self.prediction_columns()), out / "predictions.parquet")
         if probabilities := self.probabilities():
             write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
-        errors = errors_of(self)
+        errors = self.kind.errors(self.predictions, self.labels, self.thresholds)
         if self.applicability is not None and errors is not None:
             save_errors(errors_by_applicability(self.applicability, errors), out / "applicability.csv")
-        if self.target in ("single", "residue"):
+        if self.kind.has_classes:
             rows = per_class(self.predictions, self.labels, self.classes, self.thresholds)
             write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
             counts = confusion(self.predictions, self.labels, self.thresholds).tolist()
@@ -108,7 +90,7 @@ class LabelEvaluation(Evaluation):
 
     def probabilities(self) -> list[dict]:
         """Mean probability, share and threshold of each class or label; empty for numbers."""
-        if self.target == "regression":
+        if self.kind.numbers:
             return []
         return mean_probabilities(self.target, self.predictions, self.labels, self.classes, self.thresholds)
 
@@ -126,40 +108,7 @@ class LabelEvaluation(Evaluation):
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
         if self.applicability is not None:
             columns["applicability"] = [None if np.isnan(value) else float(value) for value in self.applicability]
-        if self.target == "residue":
-            return columns | self._of_residues()
-        if self.target == "single":
-            columns["label"] = [self.classes[label] for label in self.labels]
-            columns["predicted"] = [self.classes[label] for label in decide_classes(self.predictions, self.thresholds)]
-            names = [f"probability of {name}" for name in self.classes]
-            return columns | dict(zip(names, self.predictions.T.tolist(), strict=True))
-        kind = "probability" if self.target == "multi" else "predicted"
-        for name, labels, predicted in zip(self.classes, self.labels.T, self.predictions.T, strict=True):
-            columns[f"label: {name}"] = [None if np.isnan(value) else float(value) for value in labels]
-            columns[f"{kind}: {name}"] = predicted.tolist()
-        if self.half_widths is not None:
-            for name, predicted, width in zip(self.classes, self.predictions.T, self.half_widths, strict=True):
-                columns[f"low: {name}"], columns[f"high: {name}"] = interval(predicted, width)
-        if self.target == "multi":
-            decided = decide_labels(self.predictions, self.thresholds)
-            names = [f"predicted: {name}" for name in self.classes]
-            columns |= dict(zip(names, decided.astype(float).T.tolist(), strict=True))
-        return columns
-
-    def _of_residues(self) -> dict[str, list]:
-        """For each sequence the labels as one text, and lists of probabilities; null for a residue without a label."""
-        predicted, labels, owners = self.whole or (self.predictions, self.labels, np.arange(len(self.labels)))
-        cuts = np.flatnonzero(np.diff(owners)) + 1
-        decided = decide_classes(predicted, self.thresholds)
-        names = [*self.classes, None]  # the last name is for residues without a label
-        true = np.split(np.where(labels < 0, len(self.classes), labels), cuts)
-        columns = {
-            "label": [joined_labels([names[number] for number in row]) for row in true],
-            "predicted": [joined_labels([names[n] for n in row]) for row in np.split(decided, cuts)],
-        }
-        for name, probabilities in zip(self.classes, predicted.T, strict=True):
-            columns[f"probability of {name}"] = [row.tolist() for row in np.split(probabilities, cuts)]
-        return columns
+        return columns | self.kind.evaluated(self)
 
 
 def evaluate_labels(
@@ -181,12 +130,12 @@ def evaluate_labels(
     before: the model before fine-tuning, whose head was trained on the same labels. averaging: of the model; its parts
     alone are further rows.
     """
-    averaging = averaging or Averaging()
+    averaging, kind = averaging or Averaging(), target_of(data.target)
     name = averaging.method(name)
     rows = data.split.rows(split)
     raw, labels, owners = raw_outputs(net, data, split)
     canonical = net.predictions(raw.to(net.mean.device)).cpu().numpy()
-    table = ResultTable(metrics=COLUMNS[data.target])
+    table = ResultTable(metrics=columns_of(kind))
     result = LabelEvaluation(
         table,
         {},
@@ -199,26 +148,26 @@ def evaluate_labels(
         net.thresholds,
         net.half_widths,
     )
-    if data.target == "residue":
+    if kind.by_residue:
         result.whole = result.predictions, result.labels, owners
     language = averaged_predictions(net, data, split, averaging, canonical) if averaging.random_smiles else canonical
     result.predictions = averaging.with_boosting(language, result.texts)
-    known = labels.numpy() != -100 if data.target == "residue" else slice(None)
+    known = kind.known(labels.numpy())
     result.predictions, result.labels = result.predictions[known], result.labels[known]
-    groups = owners[known] if data.target == "residue" else None
+    groups = owners[known] if kind.by_residue else None
 
     measured: dict[str, Measured] = {}
-    main = METRICS[data.target][0]
 
     def add(method: str, predicted: np.ndarray | None, thresholds: np.ndarray | None = None, note: str = "") -> None:
         widths = result.half_widths if method == name else None
         if predicted is None:
-            metrics = Measured(dict.fromkeys(METRICS[data.target], float("nan")))
+            metrics = Measured(dict.fromkeys(kind.metrics, float("nan")))
         else:
             options: dict[str, Any] = {"groups": groups, "seed": seed, "thresholds": thresholds, "half_widths": widths}
-            metrics = measure(data.target, predicted, result.labels, data.classes, bootstrap, **options)
+            metrics = kind.measure(predicted, result.labels, data.classes, bootstrap=bootstrap, **options)
         measured[method], result.undefined[method] = metrics, dict(metrics.undefined)
         if note:
+            main = kind.metrics[0]
             result.undefined[method][main] = "; ".join(filter(None, (metrics.undefined.get(main), note)))
 
     chosen = chosen_baselines(baselines, baselines_of(data)) if baselines else []
@@ -233,9 +182,9 @@ def evaluate_labels(
     for method, predicted in earlier.items():
         add(method, predicted, None if before is None else before.thresholds)
     add(name, result.predictions, result.thresholds)
-    add_methods(table, name, measured, METRICS[data.target])
+    add_methods(table, name, measured, kind.metrics)
     result.metrics = measured[name].without_ends()
-    better = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
+    better = [method for method in earlier if kind.numbers and _worse(table, name, method)]
     if better:
         log.warning("%s has a higher MAE than '%s': fine-tuning did not improve on that", name, better[0])
     return result
@@ -252,12 +201,10 @@ def _parts(
         yield ALONE, language, thresholds_like(net, data, lambda: net_predictions(net, data, "val", alone))
 
 
-def interval(predicted: np.ndarray, half_width: float) -> tuple[list[float | None], list[float | None]]:
-    """Lower and upper ends around (n,) numbers; None without a half-width."""
-    if np.isnan(half_width):
-        return [None] * len(predicted), [None] * len(predicted)
-    values = predicted.astype(np.float64)
-    return (values - half_width).tolist(), (values + half_width).tolist()
+def columns_of(kind: Target) -> tuple[str, ...]:
+    """The columns of a result table: the metrics, the difference to each method behind the main one, and intervals."""
+    main, *others = kind.metrics
+    return (main, main + DIFFERENCE, *others, *(OF_INTERVALS if kind.numbers else ()))
 
 
 def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
@@ -265,7 +212,7 @@ def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
     device = before.mean.device
     predicted = before.predictions(raw_outputs(before, data, split)[0].to(device)).cpu().numpy()
     predictions = {"before fine-tuning": predicted}
-    if data.target == "regression":
+    if target_of(data.target).numbers:
         raw, labels, _ = raw_outputs(before, data, "train")
         train, true = before.predictions(raw.to(device)).cpu().numpy(), labels.numpy()
         for curve in CURVES:
@@ -279,27 +226,6 @@ def _worse(table: ResultTable, name: str, method: str) -> bool:
     return mae[name] > mae[method]
 
 
-def measure(
-    target: str,
-    predicted,
-    labels,
-    classes,
-    bootstrap: int = RESAMPLES,
-    groups=None,
-    seed: int = 0,
-    thresholds=None,
-    half_widths=None,
-) -> Measured:
-    """The metrics for a kind of label; for a single yes-or-no label or number they are not called means over tasks."""
-    options = {"bootstrap": bootstrap, "groups": groups, "seed": seed}
-    if target == "regression":
-        return regression(predicted, labels, tasks=classes, half_widths=half_widths, **options)
-    options["thresholds"] = thresholds
-    if target in ("single", "residue"):
-        return single_label(predicted, labels, classes=classes, **options)
-    return multi_label(predicted, labels, tasks=classes, **options)
-
-
 def net_predictions(net: Labelled, data, split: str, averaging: Averaging | None = None) -> np.ndarray:
     """(n, K) predictions of the language model for a split, averaged over random SMILES if the averaging has some."""
     canonical = net.predictions(raw_outputs(net, data, split)[0].to(net.mean.device)).cpu().numpy()
@@ -309,6 +235,5 @@ def net_predictions(net: Labelled, data, split: str, averaging: Averaging | None
 def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tensor]:
     """Temperatures, thresholds and intervals of the network, fitted on a split that its weights were not trained on."""
     raw, labels, _ = raw_outputs(net, data, split)
-    if data.target == "residue":
-        raw, labels = raw[labels != -100], labels[labels != -100]
-    return fitted(net, raw, labels.numpy())
+    known = target_of(data.target).known(labels)
+    return fitted(net, raw[known], labels[known].numpy())

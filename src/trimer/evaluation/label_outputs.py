@@ -14,6 +14,7 @@ import torch
 from trimer.models.labelled_model import Labelled
 from trimer.prediction.averaging import Averaging
 from trimer.progress import tracked
+from trimer.targets import target_of
 
 
 @torch.no_grad()
@@ -32,8 +33,7 @@ def raw_outputs(
         here = batch.to(device)
         raw.append(net(here.sequence).float().cpu())
         labels.append(batch.labels)
-        counts = [size - 2 for size in batch.sequence.sizes] if data.target == "residue" else 1
-        owners.append(np.repeat(batch.rows.numpy(), counts))
+        owners.append(np.repeat(batch.rows.numpy(), target_of(data.target).outputs_of(batch.sequence.sizes)))
     return torch.cat(raw), torch.cat(labels), np.concatenate(owners)
 
 

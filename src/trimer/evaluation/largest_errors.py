@@ -22,9 +22,9 @@ def mistakes(evaluation: LabelEvaluation, called: str = "sequence", most: int = 
     on the wrong side of 0.5; for numbers the largest errors in units of the label's standard deviation.
     called: the column of SMILES or of a sequence.
     """
-    if evaluation.target == "residue":
+    if evaluation.kind.by_residue:
         return []
-    if evaluation.target == "single":
+    if evaluation.kind.has_classes:
         return _of_classes(evaluation, called, most)
     return _of_columns(evaluation, called, most)
 
@@ -49,7 +49,7 @@ def _of_classes(evaluation: LabelEvaluation, called: str, most: int) -> list[dic
 def _of_columns(evaluation: LabelEvaluation, called: str, most: int) -> list[dict]:
     predictions, labels = evaluation.predictions, evaluation.labels  # (n, K), NaN where a label is missing
     distance = np.nan_to_num(np.abs(predictions - labels), nan=0.0)
-    numbers = evaluation.target == "regression"
+    numbers = evaluation.kind.numbers
     if numbers:
         spread = np.array([np.nanstd(column) if np.isfinite(column).any() else 1.0 for column in labels.T])
         distance = distance / np.where(spread > 0, spread, 1.0)

@@ -18,10 +18,11 @@ from trimer.errors import ConfigError
 from trimer.flat import Static, StaticFlat, StaticPeptides
 from trimer.models.fragment_model import Fragments
 from trimer.models.heads import mean_of_inner
-from trimer.models.labelled_model import Labelled, without_focal
+from trimer.models.labelled_model import Labelled
 from trimer.models.peptide_encoder import PeptideEncoder
 from trimer.peptides.conditions import CONDITIONS
 from trimer.peptides.modifications import ELEMENTS
+from trimer.targets import target_of
 
 
 class Padded(nn.Module):
@@ -107,8 +108,8 @@ class Padded(nn.Module):
         if not self.labelled:
             hidden = self.net.hidden(batch)
             return mean_of_inner(hidden, batch)[:rows], hidden.view(rows, length, -1) * real
-        predictions = self.predictions(self.net(batch))
-        if self.net.target == "residue":
+        predictions = self.net.predictions(self.net(batch), self.focal)
+        if target_of(self.net.target).by_residue:
             return (predictions.view(rows, length, -1) * real,)
         return (predictions[:rows],)
 
@@ -122,15 +123,6 @@ class Padded(nn.Module):
         activated = self.net.activated(self.net.of_bonds(hidden, following)).clamp(min=0)
         intensity = torch.where(can_exist, activated, torch.zeros_like(activated))
         return intensity / intensity.amax((1, 2), keepdim=True).clamp(min=1e-12)
-
-    def predictions(self, raw: Tensor) -> Tensor:
-        """`Labelled.predictions` with the exponent of the focal loss as a constant."""
-        net = self.net
-        if net.target == "regression":
-            return net.predictions(raw)
-        multi = net.target == "multi"
-        logits = (without_focal(raw.float(), self.focal, multi) - net.prior) / net.temperature + net.offset
-        return torch.sigmoid(logits) if multi else torch.softmax(logits, -1)
 
 
 def padded_batch(

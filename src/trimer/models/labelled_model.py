@@ -16,11 +16,12 @@ from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.heads import Head
 from trimer.protocols import compile_parts, encoder_of
+from trimer.targets import target_of
 
 
 def check_pooling(head: Mapping[str, Any], target: str) -> None:
     """ConfigError if predictions are per sequence and labels per residue, or the other way round."""
-    if (target == "residue") != (head.get("pooling") == "residue"):
+    if target_of(target).by_residue != (head.get("pooling") == "residue"):
         raise ConfigError("task.head.pooling=residue and data.target=residue need each other: set both or neither")
 
 
@@ -28,7 +29,7 @@ class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw outputs: (B, K) for sequences, (R, K) for residues.
 
     encoder: a network with `hidden(sequence)`; its other heads are not used.
-    target: "single", "multi", "regression" or "residue". head, features: arguments of `Head`.
+    target: a name of `trimer.targets`. head, features: arguments of `Head`.
 
     Buffers of shape (K,), unless noted: `mean` and `deviation` of the numbers in the training split, by which a
     regression is standardised; `weight` of each class, or of the positive label, in the loss; `focal`, exponent of the
@@ -61,15 +62,15 @@ class Labelled(nn.Module):
         settings = dict(head or {}) | ({"features": features} if features else {})
         check_pooling(settings, target)
         self.encoder = encoder_of(encoder)
-        self.target = target
+        self.target, kind = target, target_of(target)
         self.head = Head(self.encoder.d_model, outputs, **settings)
-        self.register_buffer("temperature", torch.ones(outputs if target == "multi" else ()))
+        self.register_buffer("temperature", torch.ones(outputs if kind.yes_or_no else ()))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
         self.register_buffer("weight", torch.ones(outputs))
         self.register_buffer("focal", torch.zeros(()))
         self.register_buffer("prior", torch.zeros(outputs))
-        self.register_buffer("threshold", torch.full((outputs,), 0.5 if target == "multi" else 1 / outputs))
+        self.register_buffer("threshold", kind.thresholds(torch.ones(outputs)))
         self.register_buffer("half_width", torch.full((outputs,), -1.0))
 
     @property
@@ -89,21 +90,23 @@ class Labelled(nn.Module):
         """Raw outputs: logits, or standardised numbers."""
         return self.head(self.encoder.hidden(sequence), sequence)
 
-    def predictions(self, raw: Tensor) -> Tensor:
+    def predictions(self, raw: Tensor, focal: float | None = None) -> Tensor:
         """Probabilities of classes, probabilities of each label, or numbers in the units of the data; float32.
 
         The effect of class weights and of a focal loss on the probabilities is removed. A higher temperature moves
-        them towards the frequencies of the training split, not towards equal probabilities.
+        them towards the frequencies of the training split, not towards equal probabilities. focal: the exponent as a
+        constant of an exported program.
         """
         raw = raw.float()
-        if self.target == "regression":
+        kind = target_of(self.target)
+        if kind.numbers:
             return raw * self.deviation + self.mean
-        logits = self.centred(raw) / self.temperature + self.offset
-        return torch.sigmoid(logits) if self.target == "multi" else torch.softmax(logits, -1)
+        return kind.probabilities(self.centred(raw, focal) / self.temperature + self.offset)
 
-    def centred(self, raw: Tensor) -> Tensor:
+    def centred(self, raw: Tensor, focal: float | None = None) -> Tensor:
         """Logits without the effect of the focal loss and minus the prior; the temperature divides these."""
-        return without_focal(raw, float(self.focal), self.target == "multi") - self.prior
+        exponent = float(self.focal) if focal is None else focal
+        return without_focal(raw, exponent, target_of(self.target).yes_or_no) - self.prior
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -115,7 +118,7 @@ class Labelled(nn.Module):
         """(K,) `half_width`, NaN for a label without one; None for classes and before the calibration."""
         values = self.half_width.double().cpu().numpy()
         values = np.where(values < 0, np.nan, values)
-        return None if self.target != "regression" or np.isnan(values).all() else values
+        return values if target_of(self.target).numbers and not np.isnan(values).all() else None
 
     @property
     def offset(self) -> Tensor:
@@ -139,17 +142,16 @@ class Labelled(nn.Module):
         compile_parts(self.encoder)
 
 
-def without_focal(raw: Tensor, exponent: float, multi: bool) -> Tensor:
+def without_focal(raw: Tensor, exponent: float, yes_or_no: bool) -> Tensor:
     """Logits of the true class probabilities, from logits that minimise a focal loss, in closed form.
 
     With phi(p) = -(1 - p)^exponent log p, the true probabilities are proportional to -1 / phi'(p) (Charoenphakdee et
-    al., CVPR 2021). multi: raw holds one logit per yes-or-no label, otherwise one per class. An exponent of 0 returns
-    raw.
+    al., CVPR 2021). yes_or_no: raw holds one logit per label, otherwise one per class. An exponent of 0 returns raw.
     """
     if exponent == 0:
         return raw
     wide = raw.double().clamp(-500, 500)
-    if multi:
+    if yes_or_no:
         yes, no = torch.nn.functional.logsigmoid(wide), torch.nn.functional.logsigmoid(-wide)
         return (_log_slope(no, yes, exponent) - _log_slope(yes, no, exponent)).float()
     log_p = torch.log_softmax(wide, -1)

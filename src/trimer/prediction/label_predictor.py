@@ -21,15 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trimer.data.labelled.molecule_features import listed, matrix
-from trimer.data.labelled.residue_labels import joined_labels
 from trimer.data.labelled.sequence_kinds import ModelInput, Sequences
 from trimer.flat import Flat
-from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.averaging import Averaging
 from trimer.prediction.embedding import pooled
 from trimer.prediction.pages import is_page, page_settings
@@ -38,6 +35,7 @@ from trimer.prediction.sequence_predictor import SequencePredictor
 from trimer.prediction.structure_file import SDF, write_sdf
 from trimer.reporting.prediction_page import HTML, LabelPage
 from trimer.studies.label_study import thresholds_text
+from trimer.targets import HEADS, target_of
 from trimer.training_embeddings import Neighbours
 from trimer.training_facts import unseen_sites_of
 from trimer.training_molecules import library_of
@@ -50,10 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DIGITS = 5  # decimals of the probabilities of residues
-ENDS = ("_low", "_high")  # of the columns of an interval
-HEADS = ("row", "id", "sequence", "applicability", "in_training", "reason")  # columns of every label table
-
 
 class LabelPredictor(SequencePredictor):
     """Predicts the labels of sequences. `names`: the columns of the labels."""
@@ -61,14 +55,14 @@ class LabelPredictor(SequencePredictor):
     def __init__(self, loaded: Loaded, cfg: DictConfig):
         super().__init__(loaded, cfg)
         labels = loaded.contract["labels"]
-        self.target, self.classes = labels["target"], labels["classes"]
+        self.target, self.classes = target_of(labels["target"]), labels["classes"]
         self.averaging = Averaging.of(loaded, cfg.get("augment"), cfg.seed)
         self.features = listed(self.data.get("features") or ())
-        self.names = label_columns(self.target, self.classes)
+        self.names = self.target.columns(self.classes)
         unseen = ("unseen",) if self.kind.has_modifications else ()
         widths = cast("Labelled", loaded.net).half_widths
         self.half_widths = [math.nan] * len(self.classes) if widths is None else widths.tolist()
-        if self.target == "regression" and widths is None:
+        if self.target.numbers and widths is None:
             self.empty["intervals (_low, _high)"] = (
                 "the checkpoint is not calibrated; add this with trimer evaluate ckpt=... calibrate=true"
             )
@@ -87,7 +81,8 @@ class LabelPredictor(SequencePredictor):
         further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure=structure)} if structure else {}
         if is_page(self.cfg):
             shown = page_settings(self, "Predicted labels")
-            further[HTML] = LabelPage(**shown, target=self.target, names=self.names, molecules=structure is not None)
+            shown |= {"labels": self.target.shown or self.names, "names": self.names}
+            further[HTML] = LabelPage(**shown, molecules=structure is not None)
         return PredictionFile(output, self.columns, self.plural, further)
 
     def add_columns(self, heads: list[dict], sequences: Sequences, usable: Sequence[int]) -> None:
@@ -102,9 +97,9 @@ class LabelPredictor(SequencePredictor):
         batch = self.batch(inputs)
         hidden = self.net.hidden(batch)
         predicted = self._averaged(self.net.predictions(self.net.head(hidden, batch)).cpu(), inputs)
-        sizes = [size - 2 for size in batch.sizes] if self.target == "residue" else 1
-        thresholds = self.net.thresholds
-        rows = [self._row(values.numpy(), thresholds) for values in predicted.split(sizes)]
+        thresholds, parts = self.net.thresholds, predicted.split(self.target.outputs_of(batch.sizes))
+        labels = [self.target.row(part.numpy(), self.classes, thresholds, self.half_widths) for part in parts]
+        rows = [dict(zip(self.names, values, strict=True)) for values in labels]
         if self.neighbours is not None:
             vectors = pooled(hidden.float(), batch, "mean").cpu().numpy()
             for row, value in zip(rows, self.neighbours.applicability(vectors), strict=True):
@@ -134,53 +129,5 @@ class LabelPredictor(SequencePredictor):
         language = (total / (1 + self.averaging.random_smiles)).float()
         return torch.from_numpy(self.averaging.with_boosting(language.numpy(), smiles))
 
-    def _row(self, predicted: np.ndarray, thresholds: np.ndarray) -> dict:
-        """The label columns of one sequence.
-
-        predicted: (1, K) probabilities or numbers, or (R, C) probabilities of residues.
-        """
-        values: list = [float(value) for value in predicted.ravel()]
-        if self.target == "single":
-            best = int(decide_classes(predicted, thresholds)[0])
-            values = [self.classes[best], values[best], *values]
-        elif self.target == "regression":
-            pairs = zip(values, self.half_widths, strict=True)
-            values = [part for value, half_width in pairs for part in with_interval(value, half_width)]
-        elif self.target == "multi":
-            decisions = ["yes" if positive else "no" for positive in decide_labels(predicted, thresholds)[0]]
-            values = [value for pair in zip(decisions, values, strict=True) for value in pair]
-        elif self.target == "residue":
-            probabilities = np.asarray(predicted, np.float64).round(DIGITS)
-            numbers = decide_classes(probabilities, thresholds)
-            labels = joined_labels([self.classes[number] for number in numbers])
-            chosen = probabilities[np.arange(len(numbers)), numbers].tolist()
-            values = [labels, chosen, *probabilities.T.tolist()]
-        return dict(zip(self.names, values, strict=True))
-
     def notes(self) -> list[str]:
-        return [] if self.target == "regression" else [thresholds_text(self.net, self.classes)]
-
-
-def label_columns(target: str, classes: Sequence[str]) -> list[str]:
-    """The names of the label columns, for a target of labelled data (data.target)."""
-    return {
-        "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
-        "multi": [f"{prefix} {name}" for name in classes for prefix in ("predicted", "probability of")],
-        "regression": [column for name in classes for column in number_columns(name, classes)],
-        "residue": ["labels", "probability", *(f"probability of {name}" for name in classes)],
-    }[target]
-
-
-def number_columns(name: str, names: Sequence[str]) -> tuple[str, str, str]:
-    """The columns of a number and of the ends of its interval, none of which is that of another of the names."""
-    shown = f"predicted {name}" if name in HEADS else name
-    taken = {*HEADS, *names}
-    low, high = (f"{shown}{end}" if f"{shown}{end}" not in taken else f"interval {name}{end}" for end in ENDS)
-    return shown, low, high
-
-
-def with_interval(value: float, half_width: float) -> tuple[float, float | None, float | None]:
-    """A number with the ends of its interval, which are None if the half-width is NaN."""
-    if math.isnan(half_width):
-        return value, None, None
-    return value, value - half_width, value + half_width
+        return [] if self.target.numbers else [thresholds_text(self.net, self.classes)]

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from trimer.reporting.attempts import attempt
+from trimer.targets import target_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from trimer.evaluation.label_evaluation import LabelEvaluation
     from trimer.reporting.page import Detail
+
+POOR = "A mean probability far from the frequency of the class is a sign of poor calibration."
 
 
 def label_pictures(evaluation: LabelEvaluation, data: Any, name: str, out: Path) -> list[Path | None]:
@@ -24,11 +27,11 @@ def label_pictures(evaluation: LabelEvaluation, data: Any, name: str, out: Path)
     from trimer.reporting.number_figures import predicted_against_observed
 
     predictions, labels = evaluation.predictions, evaluation.labels
-    if data.target == "regression":
+    if evaluation.kind.numbers:
         path = out / "predicted.png"
         return [attempt(path.name, predicted_against_observed, {name: predictions}, labels, data.classes, path)]
     pictures = [attempt("reliability.png", reliability, predictions, labels, out / "reliability.png")]
-    if evaluation.has_classes:
+    if evaluation.kind.has_classes:
         path = out / "confusion.png"
 
         def matrix() -> Path:
@@ -48,21 +51,11 @@ def label_details(evaluation: LabelEvaluation, data: Any) -> list[Detail]:
     record = data.sequences.plural.removesuffix("s")
     drawn = record if record == "molecule" else None
     return [
-        Detail("Classes", per_class(*predictions) if evaluation.has_classes else []),
-        Detail("Probabilities", evaluation.probabilities(), threshold_note(evaluation.target)),
+        Detail("Classes", per_class(*predictions) if evaluation.kind.has_classes else []),
+        Detail("Probabilities", evaluation.probabilities(), f"{POOR} {evaluation.kind.decision}"),
         Detail("Largest errors", mistakes(evaluation, record), "The largest error first.", drawn),
         Detail("Undefined metrics", evaluation.reasons()),
     ]
-
-
-def threshold_note(target: str) -> str:
-    """How to read the table of probabilities and thresholds."""
-    rule = (
-        "A label is predicted where its probability is above the threshold. "
-        if target == "multi"
-        else "The predicted class is the one whose probability is the largest multiple of its threshold. "
-    )
-    return f"A mean probability far from the frequency of the class is a sign of poor calibration. {rule}"
 
 
 def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any, name: str) -> list[Path]:
@@ -74,7 +67,8 @@ def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any, name: s
     from trimer.reporting.label_figures import embedding_map, embedding_maps
 
     path = trained / NAME
-    if not path.is_file() or data.target == "residue" or "train" not in data.split.names:
+    kind = target_of(data.target)
+    if not path.is_file() or kind.by_residue or "train" not in data.split.names:
         return []
     kept = np.load(path)
     if kept["store"] != data.folder.name:
@@ -87,7 +81,7 @@ def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any, name: s
     }
     picture = out / "embeddings.png"
     title = f"{name}: embeddings before and after fine-tuning"
-    if data.target == "multi":
+    if kind.yes_or_no:
         names = [str(label) for label in kept["labels"]] if "labels" in kept else []
         values = {label: data.labels[rows, list(data.classes).index(label)].astype(float) for label in names}
         if not values:
@@ -95,9 +89,8 @@ def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any, name: s
         embedding_maps(before, after, values, picture, **shown)
         label_pages(before, after, values, data.ids(rows), out, title, **shown)
         return [picture]
-    labels = data.labels[rows] if data.target == "single" else data.labels[rows, 0].astype(float)
-    classes = data.classes if data.target == "single" else None
-    shown |= {"classes": classes, "name": "" if classes else data.classes[0]}
+    labels = data.labels[rows] if kind.has_classes else data.labels[rows, 0].astype(float)
+    shown |= {"classes": data.classes, "name": ""} if kind.has_classes else {"classes": None, "name": data.classes[0]}
     embedding_map(before, after, labels, picture, **shown)
     shown |= {"links": {"Result page": "page.html"}, "title": title}
     embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)
@@ -122,14 +115,3 @@ def label_pages(
         links = {"Result page": "page.html"} | {other: file for other, file in files.items() if other != label}
         of_label: dict[str, Any] = {"classes": YES_NO, "title": f"{title}: {label}", "links": links}
         embedding_page(before, after, yes_or_no(values), ids, out / files[label], **of_label, **shown)
-
-
-def target_in_words(target: str, classes: Sequence[str]) -> str:
-    """What is predicted, in words."""
-    count = len(classes)
-    return {
-        "single": f"one of {count} classes",
-        "residue": f"one of {count} classes for each residue",
-        "multi": f"{count} yes-or-no labels" if count > 1 else f"yes or no: {classes[0]}",
-        "regression": f"{count} numbers" if count > 1 else classes[0],
-    }[target]

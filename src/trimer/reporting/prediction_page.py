@@ -28,6 +28,7 @@ from trimer.reporting.templates import render
 HTML = ".html"
 ROWS = 1000  # of the table of a page
 MOST_CARDS = 500  # of a page, about 25 MB
+LIKELY_CLASSES = "likely classes"
 LIKELY = 3  # classes of a row whose probabilities are shown
 
 # Column of the predicted molecules -> its heading.
@@ -113,29 +114,21 @@ class MoleculePage(PredictionPage):
 class LabelPage(PredictionPage):
     """The page of predicted labels: a table, with drawings of molecules.
 
-    target: data.target, the kind of label. names: of the label columns. molecules: whether the sequences are molecules.
+    labels: the columns of the labels on the page. names: those of the table. molecules: whether these are sequences.
     """
 
-    target: str = "single"
+    labels: Sequence[str] = ()
     names: Sequence[str] = ()
     molecules: bool = False
 
     def __call__(self, path: Path, columns: Sequence[str], rows: list[dict]) -> None:
         drawn = ["structure"] if self.molecules else []
-        shown = ["row", "id", *drawn, "sequence", *self._labels(), "unseen", "applicability", "in_training", "reason"]
+        shown = ["row", "id", *drawn, "sequence", *self.labels, "unseen", "applicability", "in_training", "reason"]
         headings = {name: name[:1].upper() + name[1:].replace("_", " ") for name in shown}
         listed = [self._row(row, place < self.cards) for place, row in enumerate(rows[:ROWS])]
         words = ("id", "sequence", "label", "labels", "likely classes", "predicted", "unseen", "reason")
         table = lambda: row_table(path, headings, listed, len(rows), words)  # noqa: E731
         self.write(path, columns, rows, {"Predictions": table})
-
-    def _labels(self) -> list[str]:
-        """The columns of the labels on the page."""
-        return {
-            "single": ["label", "probability", "likely classes"],
-            "multi": ["predicted", "likely classes"],
-            "residue": ["labels"],
-        }.get(self.target, list(self.names))
 
     def _row(self, row: Mapping, drawn: bool) -> dict[str, Any]:
         """The row with a drawing and, for classes, the most probable ones as a text."""
@@ -144,13 +137,13 @@ class LabelPage(PredictionPage):
         if self.molecules and drawn and known:
             molecule = read_structure(row["sequence"])
             more["structure"] = molecule_svg(molecule and Chem.MolToSmiles(molecule), *DRAWING)
-        if self.target in ("single", "multi") and known:
+        if LIKELY_CLASSES in self.labels and known:
             likely = {
                 name.removeprefix(PROBABILITY_OF): row[name] for name in self.names if name.startswith(PROBABILITY_OF)
             }
             best = sorted(likely, key=lambda name: -likely[name])[:LIKELY]
-            more["likely classes"] = ", ".join(f"{name} {likely[name]:.2f}" for name in best)
-        if self.target == "multi" and known:
+            more[LIKELY_CLASSES] = ", ".join(f"{name} {likely[name]:.2f}" for name in best)
+        if "predicted" in self.labels and known:
             positive = [name.removeprefix("predicted ") for name in self.names if row[name] == "yes"]
             more["predicted"] = ", ".join(positive) or "none"
         return {**row, **more}

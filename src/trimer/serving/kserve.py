@@ -23,6 +23,7 @@ from trimer.serving.limits import Refusal
 from trimer.serving.models import ServedModel
 from trimer.serving.rows import Answer
 from trimer.serving.service import Service
+from trimer.targets import TARGETS
 
 LONGEST = 50  # residues of a peptide whose fragments fit into K columns, for models that state no length
 BATCH = 1000  # rows of a request, as in Koina
@@ -54,13 +55,14 @@ class TensorModel:
     def __init__(self, model: ServedModel):
         self.model = model
         labels = model.model.loaded.contract.get("labels") or {}
-        target, classes, kind = labels.get("target"), list(labels.get("classes") or ()), model.study.example
+        target, classes = TARGETS.get(labels.get("target", "")), list(labels.get("classes") or ())
+        kind = model.study.example
         self.inputs: list[TensorInfo] = []
         self.outputs: list[TensorInfo] = []
         self.settings: dict[str, Any] = {}
         self._records: Callable[[Mapping[str, list]], list] = lambda columns: columns[self.inputs[0].name]
         self._rows: Callable[[Answer], Tensors]
-        if "predict" not in model.operations or target == "residue":
+        if "predict" not in model.operations or (target and target.by_residue):
             return
         if kind == "precursors":
             self._fragments(classes)
@@ -68,9 +70,9 @@ class TensorModel:
             self._spectra()
         elif name := SEQUENCES.get(kind):
             self.inputs = [TensorInfo(name, "BYTES")]
-            retention = kind == "peptides" and target == "regression" and len(classes) == 1
+            retention = kind == "peptides" and target is not None and target.numbers and len(classes) == 1
             self.outputs = [TensorInfo("irt" if retention else "predictions", "FP32", len(classes))]
-            names = classes if target == "regression" else [f"probability of {name}" for name in classes]
+            names = target.outputs(classes) if target else ()
             self._rows = lambda answer: {self.outputs[0].name: numbers(answer, names)}
 
     @property

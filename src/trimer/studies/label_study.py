@@ -13,6 +13,7 @@ from trimer.building import build
 from trimer.models.labelled_model import Labelled
 from trimer.studies.settings import LABELS, PEPTIDES, SEQUENCES, check_predict_settings
 from trimer.studies.study import Measurement, Study
+from trimer.targets import target_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -42,10 +43,8 @@ class LabelStudy(Study):
 
     @property
     def description(self) -> str:
-        from trimer.reporting.label_report import target_in_words
-
         labels = self.loaded.contract["labels"]
-        return f"predicts {target_in_words(labels['target'], labels['classes'])} of {self.entity}"
+        return f"predicts {target_of(labels['target']).in_words(labels['classes'])} of {self.entity}"
 
     @property
     def net(self) -> Labelled:
@@ -112,7 +111,7 @@ class LabelStudy(Study):
             getattr(net, name).copy_(value)
             state[f"net.{name}"] = value.clone()
         update_checkpoint(path, {"state_dict": state, **keys})
-        if data.target == "regression":
+        if target_of(data.target).numbers:
             log.info("90 %% intervals from the errors on the validation split: %s", intervals_text(net, data.classes))
         else:
             self._log_calibration(fitted, (net.thresholds == before).all())
@@ -145,10 +144,10 @@ class LabelStudy(Study):
         from trimer.accelerators.hardware import computing, place
         from trimer.baselines.model_before import begun_with
         from trimer.evaluation.applicability import applicability_of
-        from trimer.evaluation.label_evaluation import COLUMNS, evaluate_labels
+        from trimer.evaluation.label_evaluation import columns_of, evaluate_labels
         from trimer.prediction.averaging import Averaging
         from trimer.reporting.attempts import attempt
-        from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures, target_in_words
+        from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures
         from trimer.reporting.split_report import publish, rows_of, save_results
 
         cfg, net, data, split, out = (
@@ -158,8 +157,8 @@ class LabelStudy(Study):
             measurement.split,
             measurement.out,
         )
-        labels = {"target": data.target, "classes": list(data.classes)}
-        compared = cfg.baselines and data.target != "residue"
+        kind, labels = target_of(data.target), {"target": data.target, "classes": list(data.classes)}
+        compared = cfg.baselines and not kind.by_residue
         begun = begun_with(measurement.trained, labels, data.features) if compared else None
         before = None if begun is None else place(begun.net, cfg.trainer)
         # A training has no key `calibrate`: it always calibrates, as does calibrate=true, and stores the choice.
@@ -176,7 +175,7 @@ class LabelStudy(Study):
         pictures += drawn or []
         records = data.sequences.plural
         count = f"{len(evaluation.ids):,} {records}"
-        predicted = target_in_words(data.target, data.classes)
+        predicted = kind.in_words(data.classes)
         subtitle = f"A language model of {records} predicts {predicted}. Evaluated on {count} of {rows_of(split)}."
         note = (
             "Every method predicts the same rows and was fitted on the train split only. ± is the standard error over "
@@ -184,7 +183,7 @@ class LabelStudy(Study):
             "column is the model minus the method of the row on the same resamples, with the two-sided p-value of no "
             "difference. A dash marks a metric that is undefined on this split; the reasons are below."
         )
-        if data.target == "regression":
+        if kind.numbers:
             note += (
                 " The last two columns are the share of the true numbers that lie in the 90 % interval of the model, "
                 "which was fitted on the validation split, and its mean width in the unit of the number."
@@ -193,10 +192,10 @@ class LabelStudy(Study):
             note += f" The model is the average of language model and boosting (weight {averaging.weight:.2f})."
         if averaging.random_smiles:
             note += f" The language model reads each molecule as {1 + averaging.random_smiles} SMILES."
-        title = f"{'Regression' if data.target == 'regression' else 'Classification'} of {records}"
+        title = f"{'Regression' if kind.numbers else 'Classification'} of {records}"
         shown = {"title": title, "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
         shown["details"] = attempt("the tables of the page", label_details, evaluation, data) or []
-        publish(measurement, evaluation, COLUMNS[data.target], count, **shown)
+        publish(measurement, evaluation, columns_of(kind), count, **shown)
         return evaluation
 
     def log_predictions(self, trainer: Any, evaluation: Any) -> None:
@@ -204,7 +203,7 @@ class LabelStudy(Study):
         from trimer.trackers.publishing import sample_table
         from trimer.trackers.wandb_run import wandb_runs
 
-        for run in wandb_runs(trainer) if evaluation.target != "residue" else ():
+        for run in wandb_runs(trainer) if not evaluation.kind.by_residue else ():
             table = attempt("test/predictions of the tracker", sample_table, evaluation, self.entity == "molecules")
             run.log_objects({} if table is None else {"test/predictions": table})
 
@@ -227,10 +226,10 @@ def thresholds_text(net: Labelled, classes: Sequence[str], count: int = 12) -> s
     """The thresholds as text: of class 1 if there are two classes, else of the first `count` classes or labels."""
     values = net.threshold.tolist()
     thresholds = list(zip(classes, values, strict=True))
-    if net.target != "multi" and len(set(values)) == 1 and len(thresholds) > 2:
-        return "the predicted class is the most probable one, without thresholds"
-    if net.target != "multi" and len(thresholds) == 2:
-        thresholds = thresholds[1:]
+    if target_of(net.target).has_classes:
+        if len(set(values)) == 1 and len(thresholds) > 2:
+            return "the predicted class is the most probable one, without thresholds"
+        thresholds = thresholds[1:] if len(thresholds) == 2 else thresholds
     listed = ", ".join(f"{name} {value:.3f}" for name, value in thresholds[:count])
     listed += ", ..." if len(thresholds) > count else ""
     return f"{'threshold' if len(thresholds) == 1 else 'thresholds'} of the probability: {listed}"

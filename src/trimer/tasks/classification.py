@@ -9,10 +9,9 @@ from torch import Tensor
 from trimer.checkpoint import Loaded
 from trimer.errors import ConfigError
 from trimer.metrics.decisions import CRITERIA
-from trimer.metrics.label_metrics import multi_label, single_label
+from trimer.targets import UNLABELLED, target_of
 from trimer.tasks.labelled import LabelTask
 
-MISSING = -100
 WEIGHTS = ("balanced",)
 
 
@@ -62,29 +61,26 @@ class Classification(LabelTask):
 
     def configure_loss(self, data) -> None:
         """Compute class weights and prior from the training split, and store them in the network."""
-        self.target = data.target
         labels = data.training_labels()
         weights = torch.ones(len(data.classes))
         if self.class_weights == "balanced":
-            self.weights = weights = balanced_weights(labels, data.target, len(data.classes))
+            self.weights = weights = balanced_weights(labels, len(data.classes))
         self.net.weight.copy_(weights)
         self.net.focal.fill_(self.focal)
-        self.net.prior.copy_(weighted_prior(labels, data.target, weights))
-        inverse = 1 / weights
-        self.net.threshold.copy_(inverse / (1 + inverse) if data.target == "multi" else inverse / inverse.sum())
+        self.net.prior.copy_(weighted_prior(labels, weights))
+        self.net.threshold.copy_(target_of(data.target).thresholds(weights))
 
     def restore(self, loaded: Loaded) -> None:
         """Also restore the class weights of the loss."""
         super().restore(loaded)
-        self.target = self.net.target
         if self.class_weights is not None:
             self.weights = self.net.weight.clone()
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted sum of the loss, and sum of the weights."""
-        if self.target == "multi":
-            return self._label_loss(raw, labels)
-        known = labels != MISSING
+        if labels.is_floating_point():
+            return self._yes_or_no_loss(raw, labels)
+        known = labels != UNLABELLED
         labels = labels.clamp(min=0)
         losses = F.cross_entropy(raw, labels, reduction="none", label_smoothing=self.label_smoothing)
         if self.focal:
@@ -93,7 +89,7 @@ class Classification(LabelTask):
         weight = known.to(losses.dtype) if self.weights is None else self.weights[labels] * known
         return (losses * weight).sum(), weight.sum()
 
-    def _label_loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _yes_or_no_loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         known = ~torch.isnan(labels)
         true = torch.where(known, labels, 0.0)
         target = true * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -106,36 +102,28 @@ class Classification(LabelTask):
             weight = weight * torch.where(true > 0.5, self.weights, 1.0)
         return (losses * weight).sum(), weight.sum()
 
-    def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        known = slice(None) if self.target == "multi" else labels != MISSING
-        predictions, true = self.net.predictions(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
-        thresholds = self.net.thresholds
-        if self.target == "multi":
-            return multi_label(predictions, true, self.classes, bootstrap=0, thresholds=thresholds).defined
-        return single_label(predictions, true, bootstrap=0, thresholds=thresholds).defined
-
 
 def complement(probability: Tensor) -> Tensor:
     """1 - probability; never exactly 0, where a power below 1 has no gradient."""
     return (1 - probability).clamp(min=torch.finfo(probability.dtype).eps)
 
 
-def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
+def balanced_weights(labels: Tensor, outputs: int) -> Tensor:
     """(outputs,) weights of classes, or of the positive cases of each label; 1 if the training split has none."""
-    if target == "multi":
+    if labels.is_floating_point():
         yes, no = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
         return torch.where((yes > 0) & (no > 0), no / yes.clamp(min=1), 1.0)
-    counts = torch.bincount(labels[labels != MISSING], minlength=outputs).float()
+    counts = torch.bincount(labels[labels != UNLABELLED], minlength=outputs).float()
     return torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts.clamp(min=1)), 1.0)
 
 
-def weighted_prior(labels: Tensor, target: str, weights: Tensor) -> Tensor:
+def weighted_prior(labels: Tensor, weights: Tensor) -> Tensor:
     """(outputs,) weighted log frequency of the classes, or weighted log odds of yes, in the training split.
 
     Half a label is added to each count, so that classes without a training example are rare but not impossible.
     """
-    if target == "multi":
+    if labels.is_floating_point():
         yes, no = (labels == 1).sum(0) + 0.5, (labels == 0).sum(0) + 0.5
         return (weights * yes / no).log()
-    counts = weights * (torch.bincount(labels[labels != MISSING], minlength=len(weights)) + 0.5)
+    counts = weights * (torch.bincount(labels[labels != UNLABELLED], minlength=len(weights)) + 0.5)
     return (counts / counts.sum()).log()

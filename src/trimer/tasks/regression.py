@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trimer.errors import ConfigError
-from trimer.metrics.label_metrics import regression
 from trimer.tasks.labelled import LabelTask
 
 ERRORS = ("squared", "absolute", "huber")
@@ -59,7 +58,3 @@ class Regression(LabelTask):
         losses: dict[str, Callable[..., Tensor]]
         losses = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
         return losses[self.error](raw, target, reduction="sum"), known.sum()
-
-    def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        predictions = self.net.predictions(raw).cpu().numpy()
-        return regression(predictions, labels.cpu().numpy(), self.classes, bootstrap=0).defined

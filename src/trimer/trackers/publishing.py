@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from trimer.reporting.attempts import attempt
+from trimer.targets import Target
 from trimer.trackers.descriptions import read_record
 from trimer.trackers.mlflow_run import mlflow_runs
 from trimer.trackers.wandb_run import wandb_runs
@@ -123,12 +124,12 @@ def curves_of(split: str, evaluation: Any) -> dict[str, Any]:
     """Confusion matrix, precision-recall and calibration curves of predicted labels; empty for other evaluations."""
     import wandb
 
-    target = getattr(evaluation, "target", None)
-    if target not in ("single", "multi", "residue"):
+    kind = getattr(evaluation, "kind", None)
+    if not isinstance(kind, Target) or kind.numbers:
         return {}
     probabilities, labels, classes = evaluation.predictions, evaluation.labels, evaluation.classes
     made: dict[str, Any] = {}
-    if evaluation.has_classes and len(classes) <= ROWS**0.5:
+    if kind.has_classes and len(classes) <= ROWS**0.5:
         from trimer.metrics.label_metrics import confusion
 
         counts = np.asarray(confusion(probabilities, labels, evaluation.thresholds))
@@ -209,10 +210,10 @@ def image_of(png: bytes) -> Any:
 def _prediction(evaluation: Any, row: int) -> tuple[str, str, float]:
     """Label and prediction of a row as texts, and the probability of the prediction or the error of a number."""
     classes, predicted, label = evaluation.classes, evaluation.predictions[row], evaluation.labels[row]
-    if evaluation.target == "single":
+    if evaluation.kind.has_classes:
         best = int(np.argmax(predicted))
         return classes[int(label)], classes[best], float(predicted[best])
-    if evaluation.target == "regression":
+    if evaluation.kind.numbers:
         known = np.isfinite(label)
         error = float(np.abs(predicted - label)[known].mean()) if known.any() else float("nan")
         return ", ".join(f"{v:.4g}" for v in label[:4]), ", ".join(f"{v:.4g}" for v in predicted[:4]), error

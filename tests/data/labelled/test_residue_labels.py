@@ -12,8 +12,9 @@ from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.residue_files import ResidueFiles
-from trimer.data.labelled.residue_labels import joined_labels, split_labels
+from trimer.data.labelled.residue_labels import split_labels
 from trimer.errors import InputError
+from trimer.targets import joined_labels
 
 CASES = Path(__file__).parents[2] / "cases" / "proteins"
 

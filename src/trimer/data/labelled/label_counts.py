@@ -11,16 +11,12 @@ import numpy as np
 
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.splits import Split
+from trimer.targets import target_of
 
 SHOWN = 40  # classes in the table
 NO_LABEL = "(no label)"
 WIDTH = 80  # columns of a narrow terminal
 SHORTEST = 10  # letters of a name that are always shown
-ABOUT = {  # target -> what the cells of the table are
-    "residue": "labels of residues",
-    "multi": "labels: yes / no / missing",
-    "regression": "labels: count, mean ± standard deviation",
-}
 
 
 def counts_of_splits(classes: Sequence[str], labels: np.ndarray | Ragged, split: Split) -> dict[str, dict[str, int]]:
@@ -39,38 +35,24 @@ def counts_of_splits(classes: Sequence[str], labels: np.ndarray | Ragged, split:
 def label_table(target: str, classes: Sequence[str], labels: np.ndarray | Ragged, split: Split) -> str:
     """Text table with a line for each class or label and a column for each split, at most `WIDTH` wide where it can be.
 
-    Cells by target: "single", rows; "residue", residues; "multi", yes / no / missing; "regression", count, mean and
-    standard deviation. Long names are shortened.
+    Long names are shortened.
     """
-    of_split = {name: _cells(target, classes, labels_of_rows(labels, split.rows(name))) for name in split.names}
-    about, heading = ABOUT.get(target), "class" if target in ("single", "residue") else "label"
-    names = [*classes, *([NO_LABEL] if target == "residue" else [])]
-    lines = [[heading, *of_split], *zip(names, *of_split.values(), strict=True)]
+    kind = target_of(target)
+    of_split = {name: kind.cells(labels_of_rows(labels, split.rows(name)), classes) for name in split.names}
+    names = [*classes, *([NO_LABEL] if kind.by_residue else [])]
+    lines = [[kind.heading, *of_split], *zip(names, *of_split.values(), strict=True)]
     hidden = len(lines) - 1 - SHOWN
     shown = lines[: SHOWN + 1]
     widths = [max(len(line[column]) for line in shown) for column in range(len(shown[0]))]
     widths[0] = min(widths[0], max(SHORTEST, WIDTH - sum(2 + width for width in widths[1:])))
     text = ["  ".join(_aligned(line, widths)).rstrip() for line in shown]
     more = [f"... and {hidden:,} more (labels.json)"] if hidden > 0 else []
-    return "\n".join([*([about] if about else []), *text, *more])
+    return "\n".join([*([kind.about] if kind.about else []), *text, *more])
 
 
 def labels_of_rows(labels: np.ndarray | Ragged, rows: np.ndarray) -> np.ndarray:
     """The labels of the given rows; those of residues are concatenated."""
     return labels.take(rows).values if isinstance(labels, Ragged) else labels[rows]
-
-
-def _cells(target: str, classes: Sequence[str], labels: np.ndarray) -> list[str]:
-    if target in ("single", "residue"):
-        counts = np.bincount(labels[labels >= 0], minlength=len(classes)).tolist()
-        counts += [int((labels < 0).sum())] if target == "residue" else []
-        return [f"{count:,}" for count in counts]
-    if target == "multi":
-        return [
-            f"{(column == 1).sum():,} / {(column == 0).sum():,} / {np.isnan(column).sum():,}" for column in labels.T
-        ]
-    known = [column[~np.isnan(column)].astype(float) for column in labels.T]
-    return [f"{len(values):,}, {values.mean():.4g} ± {values.std():.4g}" if len(values) else "0" for values in known]
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:

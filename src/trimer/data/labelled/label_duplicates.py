@@ -11,14 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trimer.errors import ConfigError
+from trimer.targets import target_of
 
 WAYS = ("keep", "mean", "majority", "drop")
-TARGETS_OF = {
-    "keep": ("single", "multi", "regression", "residue"),
-    "mean": ("regression",),
-    "majority": ("single", "multi"),
-    "drop": ("single", "multi", "regression"),
-}
 
 
 @dataclass
@@ -62,9 +57,10 @@ def check_way(way: str, target: str) -> None:
     """ConfigError for an unknown way, or one that is not defined for the target."""
     if way not in WAYS:
         raise ConfigError(f"data.duplicates={way} must be one of {', '.join(WAYS)}")
-    if target not in TARGETS_OF[way]:
-        known = ", ".join(name for name in WAYS if target in TARGETS_OF[name])
-        raise ConfigError(f"data.duplicates={way} is not defined for data.target={target}: choose one of {known}")
+    if way not in (known := target_of(target).duplicates):
+        raise ConfigError(
+            f"data.duplicates={way} is not defined for data.target={target}: choose one of {', '.join(known)}"
+        )
 
 
 def resolved(

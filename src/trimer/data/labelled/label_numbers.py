@@ -17,6 +17,7 @@ from trimer.data.labelled.class_names import chosen_classes, class_of_text, warn
 from trimer.data.labelled.label_checks import check_numbers, warn_of_lists
 from trimer.data.labelled.label_duplicates import Duplicates, resolved
 from trimer.data.labelled.residue_labels import numbered_residues
+from trimer.targets import target_of
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,10 @@ def numbered_labels(
     whether `wanted` are the classes of a trained model, some of which the store may lack. missing: texts of residue
     labels that are not classes.
     """
-    if target in ("multi", "regression"):
+    kind = target_of(target)
+    if not kind.has_classes:
         return _columns(store, wanted if from_model and isinstance(wanted, Sequence) else None)
-    if target == "residue":
+    if kind.by_residue:
         return numbered_residues(store, wanted, from_model, missing)
     texts = [text for text in store.strings("label") if text is not None]  # rows without a label were dropped
     counts = Counter(texts)
@@ -75,4 +77,4 @@ def without_duplicates(
     keys = store.strings("text")
     if by_column:
         keys = [f"{split}\n{text}" for split, text in zip(store.strings("split"), keys, strict=True)]
-    return resolved(np.array(keys, dtype=object), labels, used, way, classes if target == "regression" else [])
+    return resolved(np.array(keys, dtype=object), labels, used, way, classes if target_of(target).numbers else [])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trimer.data.labelled.label_values import TARGETS
 from trimer.data.labelled.sequence_kinds import KINDS
+from trimer.targets import TARGETS
 
 CLUSTER = "cluster"  # name of the split key for clusters of a file or a column
 TOO_LONG = ("drop", "ends", "start")
@@ -24,7 +24,7 @@ def check_settings(
     """ValueError for an unknown setting, and for settings that exclude each other."""
     for name, value, known in (
         ("entity", entity, tuple(KINDS)),
-        ("target", target, TARGETS),
+        ("target", target, tuple(TARGETS)),
         ("too_long", too_long, TOO_LONG),
     ):
         if value not in known:
@@ -35,11 +35,11 @@ def check_settings(
         raise ValueError(f"validation={validation} must be a fraction between 0 and 1")
     if entity == "peptides" and too_long != "drop":
         raise ValueError(f"too_long={too_long}: a shortened peptide is another peptide; use too_long=drop")
-    if target == "residue" and too_long != "drop":
+    if TARGETS[target].by_residue and too_long != "drop":
         raise ValueError(f"too_long={too_long}: residue labels need whole sequences; use too_long=drop")
-    if target == "residue" and entity != "proteins":
+    if TARGETS[target].by_residue and entity != "proteins":
         raise ValueError(f"target=residue: {entity} have no residue labels; use entity=proteins")
-    if classes is not None and target not in ("single", "residue"):
+    if classes is not None and not TARGETS[target].has_classes:
         raise ValueError(f"classes={classes}: target={target} has labels, not classes; use classes=null")
     if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
         raise ValueError(f"classes={classes} must be 2 or more, a list of names, or null")

@@ -11,10 +11,10 @@ import numpy as np
 
 from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.class_names import spelling
-from trimer.data.labelled.residue_labels import joined_labels, split_labels
+from trimer.data.labelled.residue_labels import split_labels
 from trimer.errors import ConfigError
+from trimer.targets import joined_labels, target_of
 
-TARGETS = ("single", "multi", "regression", "residue")
 YES = ("1", "true", "t", "yes", "y")
 NO = ("0", "false", "f", "no", "n")
 DECIMALS = (".", ",")
@@ -41,9 +41,9 @@ class LabelReader:
     ):
         if decimal not in DECIMALS:
             raise ValueError(f"decimal={decimal!r} must be '.' or ','")
-        if (positive or negative) and target != "multi":
+        self.target, self.kind = target, target_of(target)
+        if (positive or negative) and not self.kind.yes_or_no:
             raise ValueError(f"positive, negative: target={target} has no yes-or-no labels; remove these settings")
-        self.target = target
         self.missing = sorted({spelling(text) for text in missing})
         self.yes, self.no = (
             sorted({spelling(text) for text in texts}) for texts in ((*YES, *positive), (*NO, *negative))
@@ -64,7 +64,7 @@ class LabelReader:
         "single" and "residue": column `label`, n texts. "multi" and "regression": columns `label:<name>`, (n,) float64
         with NaN for missing and unreadable labels; rows without any label are dropped.
         """
-        if self.target in ("single", "residue"):
+        if self.kind.has_classes:
             return self._texts(table)
         columns: dict[str, list | np.ndarray] = {}
         none = np.ones(len(table), bool)
@@ -82,7 +82,7 @@ class LabelReader:
                 f"{', '.join(table.labels) or 'none'}: name one"
             )
         (texts,) = table.labels.values()
-        if self.target == "residue":
+        if self.kind.by_residue:
             return self._residues(texts, table.texts)
         texts = self._known(texts)
         return {"label": texts}, {"no label": [row for row, text in enumerate(texts) if text is None]}
@@ -113,7 +113,7 @@ class LabelReader:
     def _value(self, text: str | None, unreadable: Counter[str]) -> float:
         if text is None:
             return math.nan
-        value = self._values.get(spelling(text)) if self.target == "multi" else number(text, self.decimal)
+        value = self._values.get(spelling(text)) if self.kind.yes_or_no else number(text, self.decimal)
         if value is None:
             unreadable[text] += 1
             return math.nan
@@ -132,14 +132,14 @@ class LabelReader:
         return [self._explained(name, counts["cells"], counts["texts"]) for name, counts in unread.items()]
 
     def _explained(self, name: str, cells: int, texts: Mapping[str, int]) -> str:
-        problem = "neither yes nor no" if self.target == "multi" else "not a number"
+        problem = "neither yes nor no" if self.kind.yes_or_no else "not a number"
         most = ", ".join(f"{text!r} ({count:,})" for text, count in texts.items())
         listed = "['" + "', '".join(list(texts)[:3]) + "']"
         are = "cell is" if cells == 1 else "cells are"
         message = f"label {name!r}: {cells:,} {are} {problem} and treated as missing, most often {most}. "
         comma = self.decimal == "." and mostly(texts, _WITH_COMMA)
         qualified = any(_QUALIFIED.fullmatch(text) for text in texts)
-        if self.target == "multi":
+        if self.kind.yes_or_no:
             message += f"Read as yes: {', '.join(self.yes)}; as no: {', '.join(self.no)}. "
             if comma:
                 return f"""{message}For numbers with a decimal comma use data.target=regression "data.decimal=','\""""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from trimer.data.core.label_table import FILE, LabelTable, check_limit, limited
 from trimer.data.labelled.label_files import LabelledFiles, fingerprint_of
-from trimer.data.labelled.residue_labels import joined_labels
 from trimer.data.text.fasta import FastaRecords, read_fasta
 from trimer.data.text.letters import WHITE
 from trimer.data.text.missing import known
 from trimer.data.text.opening import read_chunks
 from trimer.data.text.paths import find_files, named_paths
 from trimer.errors import InputError
+from trimer.targets import joined_labels
 
 WANTED = "a 3-line file, a FASTA file, or a table in CSV, TSV or Parquet"
 LABEL, TARGET, MASK, VALIDATION = "label", "TARGET", "MASK", "VALIDATION"

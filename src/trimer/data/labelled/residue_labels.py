@@ -19,10 +19,10 @@ import numpy as np
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.store import Store
 from trimer.data.labelled.class_names import chosen_classes
+from trimer.targets import UNLABELLED
 
 log = logging.getLogger(__name__)
 
-NONE = -100  # the number of a residue without a label
 SHOWN = 5  # texts that a message lists
 
 
@@ -52,13 +52,6 @@ def _named(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def joined_labels(labels: Sequence[str | None]) -> str:
-    """Text that `split_labels` reads back: letters, or JSON if labels are longer or missing."""
-    letters = [label for label in labels if label is not None and len(label) == 1]
-    plain = len(letters) == len(labels) and letters[:1] != ["["]
-    return "".join(letters) if plain else json.dumps(labels, ensure_ascii=False)
-
-
 def numbered_residues(
     store: Store, wanted: int | Sequence[str] | None, from_model: bool, missing: Sequence[str] = ()
 ) -> tuple[list[str], Ragged, np.ndarray]:
@@ -74,7 +67,8 @@ def numbered_residues(
     known = {label: count for label, count in counts.items() if label is not None and label not in absent}
     classes = list(wanted) if from_model and isinstance(wanted, Sequence) else chosen_classes(known, wanted)
     number: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
-    labels = Ragged.pack([np.array([number.get(label, NONE) for label in row], np.int64) for row in rows], np.int64)
+    numbers = [np.array([number.get(label, UNLABELLED) for label in row], np.int64) for row in rows]
+    labels = Ragged.pack(numbers, np.int64)
     _report_missing({label: count for label, count in counts.items() if label not in number}, sum(counts.values()))
     has = np.array([(labels.values[a:b] >= 0).any() for a, b in pairwise(labels.offsets.tolist())], bool)
     return classes, labels, has

@@ -312,11 +312,6 @@ class LabelledSplitData(SplitData):
     has_labels = True
     target: str
 
-    @property
-    def predicts_numbers(self) -> bool:
-        """Whether the labels are numbers of whole sequences, which can be drawn against the predicted ones."""
-        return self.target == "regression"
-
     def facts(self) -> dict:
         """Target and labels, as plain values."""
         raise NotImplementedError

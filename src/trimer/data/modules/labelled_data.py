@@ -161,8 +161,8 @@ class LabelledSequences(LabelledSplitData):
         names: list[str] = []
         excluded = self.exclude.keys() if self.exclude else frozenset()
         rules = LabelledColumns(self.sequences, self.reader, self.max_length, self.too_long, excluded, columns)
-        multi = self.target == "multi"
-        source = ListedLabels(self.source, self.separator, self.reader.missing) if multi else self.source
+        yes_or_no = self.reader.kind.yes_or_no
+        source = ListedLabels(self.source, self.separator, self.reader.missing) if yes_or_no else self.source
         for table in source.chunks(list(dict.fromkeys(columns.values()))):
             names = list(table.labels)
             kept = rules.columns(table, report)
@@ -266,14 +266,20 @@ class LabelledSequences(LabelledSplitData):
         warn_of_leaks(self.split.overlap(self._keys()), self._related(), self.sequences)
         if self.classes_from_model or self.whole or isinstance(self.labels, Ragged):
             return
-        if self.target == "single":
+        kind = self.reader.kind
+        if kind.has_classes:
             check_classes(self.labels, self.split, self.classes, lambda row: self.ids(np.array([row]))[0])
         else:
-            check_columns(self.labels[self.split.rows("train")], self.classes, self.target == "regression")
-        if self.target in ("single", "multi"):
+            check_columns(self.labels[self.split.rows("train")], self.classes, kind.numbers)
+        if not kind.numbers:
             warn_of_one_class(self.labels, self.split, self.classes)
 
     # ---------------------------------------------------------------- public access to rows
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether the labels are numbers, which can be drawn against the predicted ones."""
+        return self.reader.kind.numbers
 
     def facts(self) -> dict:
         """Labels, their counts in each split, dropped records and contradictory labels, as plain values."""
@@ -283,7 +289,7 @@ class LabelledSequences(LabelledSplitData):
         facts["left_out_by_class"] = int((~self.used).sum()) - self.repeated.removed
         facts["duplicates"] = {"way": self.duplicates, **asdict(self.repeated)}
         facts["unread"] = self.store.manifest["unread"]
-        if self.target in ("single", "multi") and not isinstance(self.labels, Ragged):
+        if not (self.reader.kind.numbers or isinstance(self.labels, Ragged)):
             keys = self._column(self.sequences.keys[0])[self.used]
             facts["identical_with_other_labels"] = contradictions(keys, self.labels[self.used])
         return facts
