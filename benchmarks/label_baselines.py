@@ -72,12 +72,11 @@ def computed(name: str, seed: int, arguments: argparse.Namespace, present: set[t
     }
     train, test = data.texts(data.split.rows("train")), data.split.rows("test")
     kind = target_of(data.target)
-    classes = len(data.classes) if kind.has_classes else None
     for method, make in chosen.items():
         if (name, str(seed), method) in present:
             continue
         started = time.process_time()
-        baseline = make(data.target, seed, threads()).fit(train, data.training_labels().numpy(), classes)
+        baseline = make(data.target, seed, threads()).fit(train, data.training_labels().numpy(), len(data.classes))
         predicted = baseline.predict(data.texts(test))
         seconds = time.process_time() - started
         values = kind.measure(predicted, data.labels[test], data.classes).values

@@ -40,7 +40,7 @@ from trimer.evaluation.molecule_evaluation import measure
 from trimer.generation.cache import Hypothesis
 from trimer.generation.candidates import rank_candidates
 from trimer.generation.molecule_generator import GeneratedMolecules
-from trimer.metrics.candidate_metrics import bootstrap_errors
+from trimer.metrics.candidate_metrics import resampled
 from trimer.prediction.analogue_search import AnalogueSearch, mean_states
 
 METRICS = {  # of `MoleculeRanking` -> heading
@@ -263,7 +263,7 @@ def difference(results: Results, half: str, setting: Setting, name: str) -> tupl
     before, after = results.values(half, UNTUNED), results.values(half, setting)
     shared = [row for row in after if row in before]
     changes = np.array([[after[row][name] - before[row][name]] for row in shared])
-    error = bootstrap_errors(changes)[0] if len(changes) > 1 else float("nan")
+    error = resampled(changes).std(ddof=1) if len(changes) > 1 else float("nan")
     return float(np.mean([after[row][name] for row in shared])), float(changes.mean()), float(error), len(shared)
 
 

@@ -37,8 +37,8 @@ class Target:
     has_classes: a label is one of several classes; labels are (n,) or (R,) class numbers, predictions (n, C) or (R, C)
     probabilities. yes_or_no: labels are 0 or 1, predictions probabilities. numbers: both are in the unit of the data.
     duplicates: values of `data.duplicates` that are defined. heading, about: of the table of labels by split.
-    metrics: columns of result tables, the main metric first. shown: columns on the page of predictions, () for all.
-    decision: how probabilities become decisions, for a result page.
+    metrics: columns of result tables, the main metric first. label: a column of predictions. shown: the columns on
+    their page, () for all. decision: how probabilities become decisions, for a result page.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Target:
     yes_or_no = False
     numbers = False
     duplicates: Names
-    heading = "label"
+    heading = label = "label"
     about = ""
     metrics: tuple[str, ...]
     shown: Names = ()
@@ -112,7 +112,7 @@ class Target:
 
     def columns(self, classes: Names) -> list[str]:
         """The columns of the labels."""
-        return ["label", "probability", *self.outputs(classes)]
+        return [self.label, "probability", *self.outputs(classes)]
 
     def row(self, predicted: Array, classes: Names, thresholds: Array, half_widths: Sequence[float]) -> list:
         """The values of `columns` for one sequence. predicted: (1, K), or (R, C) of residues. half_widths: or NaN."""
@@ -178,6 +178,7 @@ class ResidueClasses(OneClass):
     by_residue = True
     duplicates = ("keep",)
     about = "labels of residues"
+    label = "labels"
     shown = ("labels",)
 
     def in_words(self, classes: Names) -> str:
@@ -191,9 +192,6 @@ class ResidueClasses(OneClass):
 
     def errors(self, predictions: Array, labels: Array, thresholds: Array | None) -> Array | None:
         return None
-
-    def columns(self, classes: Names) -> list[str]:
-        return ["labels", "probability", *self.outputs(classes)]
 
     def row(self, predicted: Array, classes: Names, thresholds: Array, half_widths: Sequence[float]) -> list:
         probabilities = np.asarray(predicted, np.float64).round(DIGITS)

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from trimer.checkpoint import copy_weights
-from trimer.evaluation.calibration import chosen_for, fitted, mean_probabilities
+from trimer.evaluation.calibration import chosen_thresholds, fitted, mean_probabilities
 from trimer.metrics.decisions import choose_for_classes, choose_for_labels, decide_classes, decide_labels
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled
@@ -151,9 +151,9 @@ def test_baselines_get_thresholds_only_if_the_loss_is_weighted():
     net = network(2, "single")
     predictions, labels = np.array([[0.8, 0.2]] * 6 + [[0.7, 0.3]] * 4), np.array([0] * 6 + [1] * 4)
     net.criterion = "mcc"
-    assert chosen_for(net, predictions, labels) is None, "the loss was not weighted"
+    assert chosen_thresholds(net, predictions, labels) is None, "the loss was not weighted"
     net.weight.copy_(torch.tensor([0.6, 2.0]))
-    assert decide_classes(predictions, chosen_for(net, predictions, labels)).tolist() == labels.tolist()
+    assert decide_classes(predictions, chosen_thresholds(net, predictions, labels)).tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize(("outputs", "target"), [(2, "single"), (3, "multi"), (1, "regression")])

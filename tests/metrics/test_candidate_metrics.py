@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from trimer.metrics.candidate_metrics import MoleculeRanking, bootstrap_errors
+from trimer.metrics.candidate_metrics import MoleculeRanking, resampled
 
 TARGETS = ["CCO", "CCCO", "c1ccccc1O", "CC(=O)O", "CCN", "CCOC"]
 CANDIDATES = [["CCO"], ["CCO", "CCCO"], ["Cc1ccccc1"], ["C1CC", "CC(=O)O"], [], ["CCCO", "CCOC", "C"]]
@@ -97,12 +97,17 @@ def test_slices_without_labels_are_rejected():
         MoleculeRanking(by=["instrument"]).update([["C"]], ["C"])
 
 
+def errors(rows: np.ndarray, **options) -> np.ndarray:
+    """The standard error of each column."""
+    return resampled(rows, **options).std(0, ddof=1)
+
+
 def test_standard_errors_depend_on_the_number_of_molecules_not_spectra():
     random = np.random.default_rng(0)
     molecules = random.normal(size=(100, 1))
     rows = np.repeat(molecules, 20, axis=0)
-    naive = bootstrap_errors(rows, resamples=400)
-    grouped = bootstrap_errors(rows, groups=np.repeat(np.arange(100), 20), resamples=400)
+    naive = errors(rows, resamples=400)
+    grouped = errors(rows, groups=np.repeat(np.arange(100), 20), resamples=400)
     assert grouped[0] == pytest.approx(molecules.std() / 10, rel=0.15)
     assert naive[0] == pytest.approx(molecules.std() / math.sqrt(2000), rel=0.15)
 
@@ -110,8 +115,8 @@ def test_standard_errors_depend_on_the_number_of_molecules_not_spectra():
 def test_standard_errors_of_a_median_and_of_columns_with_missing_values():
     rows = np.random.default_rng(1).normal(size=(400, 2))
     rows[:200, 1] = np.nan
-    mean, gappy = bootstrap_errors(rows, resamples=1000)
-    median = bootstrap_errors(rows, resamples=1000, medians=[0])[0]
+    mean, gappy = errors(rows, resamples=1000)
+    median = errors(rows, resamples=1000, medians=[0])[0]
     assert mean == pytest.approx(rows[:, 0].std() / math.sqrt(400), rel=0.1)
     assert gappy == pytest.approx(rows[200:, 1].std() / math.sqrt(200), rel=0.1)
     assert median == pytest.approx(1.25 * mean, rel=0.25)  # sqrt(pi / 2) for a normal distribution

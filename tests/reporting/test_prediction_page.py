@@ -103,7 +103,7 @@ def test_only_shared_peaks_of_the_library_spectrum_are_marked(tmp_path):
 )  # fmt: skip
 def test_labels_of_each_kind_are_shown(tmp_path, target, names, values, shown):
     heads = {"row": 1, "id": "a", "sequence": "MKV", "applicability": 0.5, "in_training": "no", "reason": None}
-    labels = target_of(target).shown or names
+    labels = target_of(target).shown
     page = LabelPage(title="Predicted labels", what="sequences", source="x", cards=1, labels=labels, names=names)
     page(tmp_path / "out.html", [*heads, *names], [{**heads, **dict(zip(names, values, strict=True))}])
     text = (tmp_path / "out.html").read_text()

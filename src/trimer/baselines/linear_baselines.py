@@ -45,11 +45,8 @@ class CompositionModel(LabelBaseline):
         return composition(texts, self.ends)
 
     def model(self) -> BaseEstimator:
-        if self.kind.numbers:
-            return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
         strength = INVERSE_PENALTIES[1] if self.inverse_penalty is None else self.inverse_penalty
-        linear = LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
-        return make_pipeline(StandardScaler(), linear)
+        return linear_model(self, LogisticRegression(C=strength, class_weight="balanced", max_iter=2000))
 
     def fitted_model(self, features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> BaseEstimator:
         rare = self.kind.numbers or np.unique(labels, return_counts=True)[1].max() < FOLDS
@@ -74,6 +71,9 @@ class PeptideComposition(LabelBaseline):
         return peptide_composition(texts)
 
     def model(self) -> BaseEstimator:
-        if self.kind.numbers:
-            return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        return linear_model(self, LogisticRegression(max_iter=2000))
+
+
+def linear_model(baseline: LabelBaseline, classifier: BaseEstimator) -> BaseEstimator:
+    """The classifier, or for numbers ridge regression, of standardised features."""
+    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES) if baseline.kind.numbers else classifier)

@@ -5,8 +5,6 @@ Shapes: n sequences of a split.
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,11 +48,3 @@ def errors_by_applicability(applicability: np.ndarray, errors: np.ndarray, group
         values = float(applicability[part[0]]), float(applicability[part[-1]]), len(part), float(inside.mean()), spread
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
-
-
-def save_errors(rows: list[dict], path: Path) -> None:
-    """Write the groups to a CSV file."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -94,9 +94,8 @@ def choose(
 
 def fitted_values(data: Any, seed: int) -> dict[str, Any]:
     """Gradient boosting fitted to the train split, as plain values."""
-    classes = len(data.classes) if target_of(data.target).has_classes else None
     boosting = MoleculeBoosting(data.target, seed, threads())
-    boosting.fit(data.texts(data.split.rows("train")), data.training_labels().numpy(), classes)
+    boosting.fit(data.texts(data.split.rows("train")), data.training_labels().numpy(), len(data.classes))
     if boosting.note:
         log.warning("boosting: %s", boosting.note)
     return stored(boosting)

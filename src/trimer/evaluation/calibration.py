@@ -21,7 +21,7 @@ def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
     raw: (n, C) or (n, K). labels: (n,) classes or (n, K) with NaN; of rows that the weights were not trained on.
     Thresholds are chosen by `net.criterion` for yes-or-no labels and for classes with weights in the loss.
     """
-    kind, raw = target_of(net.target), raw.to(net.prior.device)
+    kind, raw = net.kind, raw.to(net.prior.device)
     if kind.numbers:
         thresholds = decisions(net, net.predictions(raw).cpu().numpy(), labels)
         return {"temperature": torch.ones_like(net.temperature), **thresholds}
@@ -34,13 +34,10 @@ def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
 
 def decisions(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
     """Buffers of the network fitted to (n, K) predictions: `threshold` if one is chosen, `half_width` of numbers."""
-    kind = target_of(net.target)
-    if kind.numbers:
+    if net.kind.numbers:
         return {"half_width": torch.as_tensor(half_widths(predictions, labels), dtype=torch.float32)}
-    if net.criterion is None or not chooses_thresholds(net):
-        return {}
-    chosen = kind.choose_thresholds(predictions, labels, net.criterion, net.thresholds)
-    return {"threshold": torch.as_tensor(chosen, dtype=torch.float32)}
+    chosen = chosen_thresholds(net, predictions, labels, net.thresholds)
+    return {} if chosen is None else {"threshold": torch.as_tensor(chosen, dtype=torch.float32)}
 
 
 def weighted(net: Labelled) -> bool:
@@ -50,17 +47,17 @@ def weighted(net: Labelled) -> bool:
 
 def chooses_thresholds(net: Labelled) -> bool:
     """Whether the thresholds of the network's classes or labels are chosen on the validation split."""
-    kind = target_of(net.target)
-    return net.criterion is not None and (kind.yes_or_no or (kind.has_classes and weighted(net)))
+    return net.criterion is not None and (net.kind.yes_or_no or (net.kind.has_classes and weighted(net)))
 
 
-def chosen_for(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    """Thresholds for another method, chosen as those of the network; None if the network has default ones."""
+def chosen_thresholds(
+    net: Labelled, predictions: np.ndarray, labels: np.ndarray, default: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Thresholds chosen as those of the network; None if it has those of its loss. default: for few labels."""
     if net.criterion is None or not chooses_thresholds(net):
         return None
-    kind = target_of(net.target)
-    plain = kind.thresholds(np.ones(predictions.shape[1]))
-    return kind.choose_thresholds(predictions, labels, net.criterion, plain)
+    default = net.kind.thresholds(np.ones(predictions.shape[1])) if default is None else default
+    return net.kind.choose_thresholds(predictions, labels, net.criterion, default)
 
 
 def mean_probabilities(

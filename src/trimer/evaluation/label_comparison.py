@@ -13,7 +13,7 @@ from trimer.accelerators.cpu_speed import threads
 from trimer.baselines.label_baseline import LabelBaseline
 from trimer.baselines.label_baselines import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, FOR_RESIDUES, Baselines
 from trimer.baselines.stored_boosting import NAME
-from trimer.evaluation.calibration import chooses_thresholds, chosen_for
+from trimer.evaluation.calibration import chooses_thresholds, chosen_thresholds
 from trimer.models.labelled_model import Labelled
 from trimer.progress import tracked
 from trimer.targets import target_of
@@ -78,8 +78,7 @@ def _predicted(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Predictions of the texts, and thresholds chosen on the validation split if the network has such."""
     if fit:
-        classes = len(data.classes) if target_of(data.target).has_classes else None
-        baseline.fit(data.texts(data.split.rows("train")), data.training_labels().numpy(), classes)
+        baseline.fit(data.texts(data.split.rows("train")), data.training_labels().numpy(), len(data.classes))
     chosen = thresholds_like(net, data, lambda: baseline.predict(data.texts(data.split.rows("val"))))
     return baseline.predict(texts), chosen
 
@@ -89,8 +88,8 @@ def thresholds_like(net: Labelled, data, predict: Callable[[], np.ndarray]) -> n
 
     predict: gives the predictions of the method for the validation split.
     """
-    if "val" not in data.split.names or target_of(net.target).by_residue or not chooses_thresholds(net):
+    if "val" not in data.split.names or net.kind.by_residue or not chooses_thresholds(net):
         return None
     if not len(rows := data.split.rows("val")):
         return None
-    return chosen_for(net, predict(), data.labels[rows])
+    return chosen_thresholds(net, predict(), data.labels[rows])

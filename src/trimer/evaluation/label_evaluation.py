@@ -71,19 +71,19 @@ class LabelEvaluation(Evaluation):
 
         For classes also `classes.csv` and `confusion.csv`; `applicability.csv` where it is known.
         """
-        from trimer.evaluation.applicability import errors_by_applicability, save_errors
+        from trimer.evaluation.applicability import COLUMNS, errors_by_applicability
 
         self.table.save(out)
         write_text(out / "undefined.json", json.dumps(self.undefined, indent=1) + "\n")
         pq.write_table(pa.table(self.prediction_columns()), out / "predictions.parquet")
         if probabilities := self.probabilities():
-            write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
+            write_csv(out / "probabilities.csv", list(probabilities[0]), probabilities)
         errors = self.kind.errors(self.predictions, self.labels, self.thresholds)
         if self.applicability is not None and errors is not None:
-            save_errors(errors_by_applicability(self.applicability, errors), out / "applicability.csv")
+            write_csv(out / "applicability.csv", COLUMNS, errors_by_applicability(self.applicability, errors))
         if self.kind.has_classes:
             rows = per_class(self.predictions, self.labels, self.classes, self.thresholds)
-            write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
+            write_csv(out / "classes.csv", list(rows[0]), rows)
             counts = confusion(self.predictions, self.labels, self.thresholds).tolist()
             lines = [[name, *row] for name, row in zip(self.classes, counts, strict=True)]
             write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
@@ -184,7 +184,7 @@ def evaluate_labels(
     add(name, result.predictions, result.thresholds)
     add_methods(table, name, measured, kind.metrics)
     result.metrics = measured[name].without_ends()
-    better = [method for method in earlier if kind.numbers and _worse(table, name, method)]
+    better = [m for m in earlier if kind.numbers and measured[m].values["mae"] < measured[name].values["mae"]]
     if better:
         log.warning("%s has a higher MAE than '%s': fine-tuning did not improve on that", name, better[0])
     return result
@@ -209,21 +209,14 @@ def columns_of(kind: Target) -> tuple[str, ...]:
 
 def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
     """Predictions of the model before fine-tuning; of numbers also recalibrated by a linear and a spline fit."""
-    device = before.mean.device
-    predicted = before.predictions(raw_outputs(before, data, split)[0].to(device)).cpu().numpy()
+    predicted = net_predictions(before, data, split)
     predictions = {"before fine-tuning": predicted}
-    if target_of(data.target).numbers:
-        raw, labels, _ = raw_outputs(before, data, "train")
-        train, true = before.predictions(raw.to(device)).cpu().numpy(), labels.numpy()
+    if before.kind.numbers:
+        train, true = net_predictions(before, data, "train"), data.training_labels().numpy()
         for curve in CURVES:
             columns = [calibrated(curve, train[:, k], true[:, k], predicted[:, k]) for k in range(predicted.shape[1])]
             predictions[f"calibrated only, {curve}"] = np.stack(columns, 1)
     return predictions
-
-
-def _worse(table: ResultTable, name: str, method: str) -> bool:
-    mae = {row["method"]: row["values"]["mae"] for row in table.rows}
-    return mae[name] > mae[method]
 
 
 def net_predictions(net: Labelled, data, split: str, averaging: Averaging | None = None) -> np.ndarray:

@@ -24,7 +24,6 @@ from trimer.models.convert.roberta_weights import TIED_BIAS, TIED_TABLE, roberta
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled
 from trimer.models.roberta import Roberta
-from trimer.targets import target_of
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -80,7 +79,7 @@ def classifier_state(net: Labelled, classes: list[str]) -> State:
     name = NAMES.get(type(encoder))
     if name is None:
         raise ConfigError(f"transformers has no class for a head on a {type(encoder).__name__}: {INSTEAD}")
-    by_token = target_of(net.target).by_residue
+    by_token = net.kind.by_residue
     if by_token == (head.dense is not None) or head.pooling not in ("residue", "cls"):
         layer = "and a dense layer" if head.dense is not None else "and no dense layer"
         raise ConfigError(
@@ -115,7 +114,7 @@ def output_layer(net: Labelled) -> tuple[Tensor, Tensor]:
     if float(net.focal):
         raise ConfigError(f"the probabilities of a focal loss cannot be expressed in transformers: {INSTEAD}")
     weight, bias = net.head.output.weight.detach().double(), net.head.output.bias.detach().double()
-    if target_of(net.target).numbers:
+    if net.kind.numbers:
         scale, shift = net.deviation.double(), net.mean.double()
     else:
         scale = (1 / net.temperature.double()).expand(len(bias))

@@ -22,7 +22,6 @@ from trimer.models.labelled_model import Labelled
 from trimer.models.peptide_encoder import PeptideEncoder
 from trimer.peptides.conditions import CONDITIONS
 from trimer.peptides.modifications import ELEMENTS
-from trimer.targets import target_of
 
 
 class Padded(nn.Module):
@@ -109,7 +108,7 @@ class Padded(nn.Module):
             hidden = self.net.hidden(batch)
             return mean_of_inner(hidden, batch)[:rows], hidden.view(rows, length, -1) * real
         predictions = self.net.predictions(self.net(batch), self.focal)
-        if target_of(self.net.target).by_residue:
+        if self.net.kind.by_residue:
             return (predictions.view(rows, length, -1) * real,)
         return (predictions[:rows],)
 

@@ -132,21 +132,6 @@ class MoleculeRanking(MoleculeMetric):
         return [i for i, name in enumerate(self.names) if name in self.medians]
 
 
-def bootstrap_errors(
-    rows: np.ndarray,
-    groups: np.ndarray | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    medians: Sequence[int] = (),
-) -> np.ndarray:
-    """(M,) standard errors of the column means of (n, M) rows, by resampling whole groups; arguments of `resampled`."""
-    means = resampled(rows, groups, resamples, seed, medians)
-    errors = np.full(rows.shape[1], np.nan)
-    measured = np.flatnonzero((~np.isnan(means)).sum(axis=0) > 1)
-    errors[measured] = np.nanstd(means[:, measured], axis=0, ddof=1)
-    return errors
-
-
 def resampled(
     rows: np.ndarray,
     groups: np.ndarray | None = None,

@@ -40,11 +40,6 @@ class ProbabilityModel:
         """(n,) probabilities. values: (n, F), NaN for missing."""
         return expit(self.intercept + standardised(values, self.mean, self.scale) @ self.weights)
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether the probability does not depend on the features."""
-        return not self.weights.any()
-
     def plain(self) -> dict[str, Any]:
         """The model as plain values, for a checkpoint."""
         arrays = {name: getattr(self, name).tolist() for name in ("mean", "scale", "weights")}

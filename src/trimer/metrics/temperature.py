@@ -39,19 +39,6 @@ def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
 
 
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
-    """Mean distance of frequency from probability, over bins of equal width, weighted by their counts.
-
-    ECE = sum_b (n_b / n) |frequency_b - probability_b|, of class 1 where there are two, else the mean of that of each
-    class against the others; for yes-or-no labels of "yes", over all labels. NaN where there is no label.
-    """
-    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
-    if probabilities.shape == labels.shape:
-        return error_of_bins(*confidences(probabilities, labels), bins)
-    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    return float(np.mean([error_of_bins(probabilities[:, c], labels == c, bins) for c in classes]))
-
-
 def error_of_bins(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
     """The calibration error of (m,) probabilities of what came true, (m,) 0 or 1, or not; NaN of none."""
     if len(right) == 0:
@@ -108,11 +95,3 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, offset: np.ndarray |
     if slope(high) <= 0:
         return 1 / HOTTEST
     return float(1 / np.exp(brentq(lambda power: slope(np.exp(power)), np.log(low), np.log(high), xtol=1e-10)))
-
-
-def apply(logits: np.ndarray, temperature: float = 1.0, kind: str = "single") -> np.ndarray:
-    """Probabilities of the same shape as the logits: softmax over classes ("single") or a sigmoid each ("multi")."""
-    if kind not in ("single", "multi"):
-        raise ValueError(f"kind '{kind}' has no probabilities; use 'single' or 'multi'")
-    scaled = np.asarray(logits, float) / temperature
-    return softmax(scaled, axis=-1) if kind == "single" else expit(scaled)

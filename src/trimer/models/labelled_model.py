@@ -29,7 +29,7 @@ class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw outputs: (B, K) for sequences, (R, K) for residues.
 
     encoder: a network with `hidden(sequence)`; its other heads are not used.
-    target: a name of `trimer.targets`. head, features: arguments of `Head`.
+    target: a word of `trimer.targets`, and `kind` its class. head, features: arguments of `Head`.
 
     Buffers of shape (K,), unless noted: `mean` and `deviation` of the numbers in the training split, by which a
     regression is standardised; `weight` of each class, or of the positive label, in the loss; `focal`, exponent of the
@@ -62,15 +62,15 @@ class Labelled(nn.Module):
         settings = dict(head or {}) | ({"features": features} if features else {})
         check_pooling(settings, target)
         self.encoder = encoder_of(encoder)
-        self.target, kind = target, target_of(target)
+        self.target, self.kind = target, target_of(target)
         self.head = Head(self.encoder.d_model, outputs, **settings)
-        self.register_buffer("temperature", torch.ones(outputs if kind.yes_or_no else ()))
+        self.register_buffer("temperature", torch.ones(outputs if self.kind.yes_or_no else ()))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
         self.register_buffer("weight", torch.ones(outputs))
         self.register_buffer("focal", torch.zeros(()))
         self.register_buffer("prior", torch.zeros(outputs))
-        self.register_buffer("threshold", kind.thresholds(torch.ones(outputs)))
+        self.register_buffer("threshold", self.kind.thresholds(torch.ones(outputs)))
         self.register_buffer("half_width", torch.full((outputs,), -1.0))
 
     @property
@@ -98,15 +98,14 @@ class Labelled(nn.Module):
         constant of an exported program.
         """
         raw = raw.float()
-        kind = target_of(self.target)
-        if kind.numbers:
+        if self.kind.numbers:
             return raw * self.deviation + self.mean
-        return kind.probabilities(self.centred(raw, focal) / self.temperature + self.offset)
+        return self.kind.probabilities(self.centred(raw, focal) / self.temperature + self.offset)
 
     def centred(self, raw: Tensor, focal: float | None = None) -> Tensor:
         """Logits without the effect of the focal loss and minus the prior; the temperature divides these."""
         exponent = float(self.focal) if focal is None else focal
-        return without_focal(raw, exponent, target_of(self.target).yes_or_no) - self.prior
+        return without_focal(raw, exponent, self.kind.yes_or_no) - self.prior
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -118,7 +117,7 @@ class Labelled(nn.Module):
         """(K,) `half_width`, NaN for a label without one; None for classes and before the calibration."""
         values = self.half_width.double().cpu().numpy()
         values = np.where(values < 0, np.nan, values)
-        return values if target_of(self.target).numbers and not np.isnan(values).all() else None
+        return values if self.kind.numbers and not np.isnan(values).all() else None
 
     @property
     def offset(self) -> Tensor:

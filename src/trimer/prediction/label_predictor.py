@@ -81,8 +81,8 @@ class LabelPredictor(SequencePredictor):
         further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure=structure)} if structure else {}
         if is_page(self.cfg):
             shown = page_settings(self, "Predicted labels")
-            shown |= {"labels": self.target.shown or self.names, "names": self.names}
-            further[HTML] = LabelPage(**shown, molecules=structure is not None)
+            shown |= {"labels": self.target.shown, "names": self.names, "molecules": structure is not None}
+            further[HTML] = LabelPage(**shown)
         return PredictionFile(output, self.columns, self.plural, further)
 
     def add_columns(self, heads: list[dict], sequences: Sequences, usable: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -97,7 +97,7 @@ def reliability(
         upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         for (name, values), colour in zip(named.items(), SERIES * 3, strict=False):
             confidence, right = confidences(values, labels)
-            filled = _bins(confidence, right, bins)
+            filled = filled_bins(confidence, right, bins)
             error = ("ECE" if of_one else "top-label ECE") + f" {error_of_bins(confidence, right, bins):.3f}"
             label = f"{name}, {error}" if name else error
             spread = np.abs(_wilson(filled.share, filled.count) - filled.share)
@@ -263,20 +263,21 @@ class Classes:
         return cls([*shown, *[REST] * rest], colours, index[which])
 
 
-@dataclass
-class _Bins:
+class Bins(NamedTuple):
+    """Mean probability, fraction of what came true, and count of each bin that is not empty."""
+
     confidence: np.ndarray
     share: np.ndarray
     count: np.ndarray
 
 
-def _bins(confidence: np.ndarray, right: np.ndarray, bins: int) -> _Bins:
-    """Mean confidence, fraction of correct predictions and count of each bin that is not empty."""
+def filled_bins(confidence: np.ndarray, right: np.ndarray, bins: int) -> Bins:
+    """The bins of equal width of (m,) probabilities of what came true, (m,) 0 or 1, or not."""
     where = bin_of(confidence, bins)
     count = np.bincount(where, minlength=bins)
     kept = count > 0
     mean, share = (np.bincount(where, values, bins)[kept] / count[kept] for values in (confidence, right))
-    return _Bins(mean, share, count[kept])
+    return Bins(mean, share, count[kept])
 
 
 def _wilson(share: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ class MoleculePage(PredictionPage):
 class LabelPage(PredictionPage):
     """The page of predicted labels: a table, with drawings of molecules.
 
-    labels: the columns of the labels on the page. names: those of the table. molecules: whether these are sequences.
+    names: the columns of the labels. labels: those on the page, by default all. molecules: what the sequences are.
     """
 
     labels: Sequence[str] = ()
@@ -123,7 +123,8 @@ class LabelPage(PredictionPage):
 
     def __call__(self, path: Path, columns: Sequence[str], rows: list[dict]) -> None:
         drawn = ["structure"] if self.molecules else []
-        shown = ["row", "id", *drawn, "sequence", *self.labels, "unseen", "applicability", "in_training", "reason"]
+        labels = self.labels or self.names
+        shown = ["row", "id", *drawn, "sequence", *labels, "unseen", "applicability", "in_training", "reason"]
         headings = {name: name[:1].upper() + name[1:].replace("_", " ") for name in shown}
         listed = [self._row(row, place < self.cards) for place, row in enumerate(rows[:ROWS])]
         words = ("id", "sequence", "label", "labels", "likely classes", "predicted", "unseen", "reason")

@@ -68,11 +68,11 @@ class TensorModel:
             self._fragments(classes)
         elif kind == "spectra":
             self._spectra()
-        elif name := SEQUENCES.get(kind):
+        elif target and (name := SEQUENCES.get(kind)):
             self.inputs = [TensorInfo(name, "BYTES")]
-            retention = kind == "peptides" and target is not None and target.numbers and len(classes) == 1
+            retention = kind == "peptides" and target.numbers and len(classes) == 1
             self.outputs = [TensorInfo("irt" if retention else "predictions", "FP32", len(classes))]
-            names = target.outputs(classes) if target else ()
+            names = target.outputs(classes)
             self._rows = lambda answer: {self.outputs[0].name: numbers(answer, names)}
 
     @property

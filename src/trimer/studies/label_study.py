@@ -18,7 +18,6 @@ from trimer.targets import target_of
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from trimer.checkpoint import Loaded
     from trimer.evaluation.evaluation import Evaluation
     from trimer.prediction.predictor import Predictor
 
@@ -97,7 +96,7 @@ class LabelStudy(Study):
         metrics: dict[str, float] = {}
         with computing(cfg.trainer):
             fitted = calibration(net, data)
-            if averages(cfg, self.loaded):
+            if cfg.get("augment") or cfg.get("boosting") or self.loaded.averaging:
                 net.temperature.copy_(fitted["temperature"])
                 averaging, metrics, predictions = choose(
                     net, data, Averaging.of(self.loaded), cfg.get("augment"), cfg.get("boosting"), cfg.seed
@@ -111,7 +110,7 @@ class LabelStudy(Study):
             getattr(net, name).copy_(value)
             state[f"net.{name}"] = value.clone()
         update_checkpoint(path, {"state_dict": state, **keys})
-        if target_of(data.target).numbers:
+        if net.kind.numbers:
             log.info("90 %% intervals from the errors on the validation split: %s", intervals_text(net, data.classes))
         else:
             self._log_calibration(fitted, (net.thresholds == before).all())
@@ -150,13 +149,8 @@ class LabelStudy(Study):
         from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures
         from trimer.reporting.split_report import publish, rows_of, save_results
 
-        cfg, net, data, split, out = (
-            measurement.cfg,
-            measurement.net,
-            measurement.data,
-            measurement.split,
-            measurement.out,
-        )
+        cfg, net, data = measurement.cfg, measurement.net, measurement.data
+        split, out = measurement.split, measurement.out
         kind, labels = target_of(data.target), {"target": data.target, "classes": list(data.classes)}
         compared = cfg.baselines and not kind.by_residue
         begun = begun_with(measurement.trained, labels, data.features) if compared else None
@@ -208,11 +202,6 @@ class LabelStudy(Study):
             run.log_objects({} if table is None else {"test/predictions": table})
 
 
-def averages(cfg: DictConfig, loaded: Loaded) -> bool:
-    """Whether an average is chosen: one is requested, or the checkpoint has one."""
-    return bool(cfg.get("augment") or cfg.get("boosting") or loaded.averaging)
-
-
 def intervals_text(net: Labelled, names: Sequence[str], count: int = 12) -> str:
     """The half-widths of the intervals of the first `count` numbers as text."""
     widths = net.half_widths
@@ -226,7 +215,7 @@ def thresholds_text(net: Labelled, classes: Sequence[str], count: int = 12) -> s
     """The thresholds as text: of class 1 if there are two classes, else of the first `count` classes or labels."""
     values = net.threshold.tolist()
     thresholds = list(zip(classes, values, strict=True))
-    if target_of(net.target).has_classes:
+    if net.kind.has_classes:
         if len(set(values)) == 1 and len(thresholds) > 2:
             return "the predicted class is the most probable one, without thresholds"
         thresholds = thresholds[1:] if len(thresholds) == 2 else thresholds

@@ -9,7 +9,7 @@ from torch import Tensor
 from trimer.checkpoint import Loaded
 from trimer.errors import ConfigError
 from trimer.metrics.decisions import CRITERIA
-from trimer.targets import UNLABELLED, target_of
+from trimer.targets import UNLABELLED
 from trimer.tasks.labelled import LabelTask
 
 WEIGHTS = ("balanced",)
@@ -68,7 +68,7 @@ class Classification(LabelTask):
         self.net.weight.copy_(weights)
         self.net.focal.fill_(self.focal)
         self.net.prior.copy_(weighted_prior(labels, weights))
-        self.net.threshold.copy_(target_of(data.target).thresholds(weights))
+        self.net.threshold.copy_(self.net.kind.thresholds(weights))
 
     def restore(self, loaded: Loaded) -> None:
         """Also restore the class weights of the loss."""

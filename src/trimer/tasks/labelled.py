@@ -22,7 +22,6 @@ from trimer.models.heads import Head
 from trimer.models.labelled_model import Labelled, check_pooling
 from trimer.models.lora import add_lora, check_installed
 from trimer.optim import depth_scales, parameter_groups, weight_decay
-from trimer.targets import target_of
 from trimer.tasks.headed import HeadedTask
 
 log = logging.getLogger(__name__)
@@ -175,15 +174,15 @@ class LabelTask(HeadedTask):
         if labels.shape[1] == 1:
             has_label = ~torch.isnan(labels[:, 0])
             predictions, labels = predictions[has_label, 0], labels[has_label, 0]
-        if target_of(self.net.target).yes_or_no:
+        if self.net.kind.yes_or_no:
             labels = torch.where(torch.isnan(labels), -100.0, labels).long()
         return predictions, labels
 
     def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
         """`rows`, and `predictions`: probabilities or numbers, (B, K), or a list of (L, C) by residue."""
         predictions = self.net.predictions(self.net(batch.sequence))
-        if (kind := target_of(self.net.target)).by_residue:
-            predictions = list(predictions.split(kind.outputs_of(batch.sequence.sizes)))
+        if self.net.kind.by_residue:
+            predictions = list(predictions.split(self.net.kind.outputs_of(batch.sequence.sizes)))
         return {"rows": batch.rows, "predictions": predictions}
 
     def restore(self, loaded: Loaded) -> None:
@@ -211,7 +210,7 @@ class LabelTask(HeadedTask):
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         """The defined metrics of a split."""
-        kind, thresholds = target_of(self.net.target), self.net.thresholds
+        kind, thresholds = self.net.kind, self.net.thresholds
         known = kind.known(labels)
         predictions, true = self.net.predictions(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
         return kind.measure(predictions, true, self.classes, thresholds=thresholds, bootstrap=0).defined

@@ -171,12 +171,11 @@ def precision_recall(probabilities: np.ndarray, labels: np.ndarray, classes: lis
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray) -> list[list]:
     """[mean probability, observed frequency, labels] of each bin of equal width that is not empty."""
-    from trimer.metrics.temperature import BINS, bin_of, confidences
+    from trimer.metrics.temperature import BINS, confidences
+    from trimer.reporting.label_figures import filled_bins
 
-    confidence, right = confidences(probabilities, labels)
-    bins = bin_of(confidence, BINS)
-    groups = [(confidence[bins == i], np.asarray(right)[bins == i]) for i in range(BINS) if (bins == i).any()]
-    return [[float(p.mean()), float(truth.mean()), len(p)] for p, truth in groups]
+    filled = filled_bins(*confidences(probabilities, labels), BINS)
+    return [list(row) for row in zip(*(part.tolist() for part in filled), strict=True)]
 
 
 def sample_table(evaluation: Any, drawn: bool, most: int = 64) -> Any:

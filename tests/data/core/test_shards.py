@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from whole_stores import write_store
 
 from trimer.data.core import shards
 from trimer.data.core.masking import Masking
 from trimer.data.core.shards import MissingShards, Shard
-from trimer.data.core.store import BATCH_ROWS, Store, write_store
+from trimer.data.core.store import BATCH_ROWS, Store
 from trimer.data.modules.masked_sequences import MaskedSequences
 from trimer.data.molecules import molecule_keys
 from trimer.data.molecules.molecule_files import SmilesFiles

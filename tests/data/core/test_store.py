@@ -7,10 +7,11 @@ import textwrap
 
 import numpy as np
 import pytest
+from whole_stores import write_store
 
 from trimer.data.core import store as store_module
 from trimer.data.core.ragged import Ragged
-from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store, is_store, write_store
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store, is_store
 from trimer.data.core.store_files import checksums, unchanged
 from trimer.data.text.content import content_digest
 from trimer.errors import InputError
@@ -93,11 +94,12 @@ def test_a_full_disk_raises_and_leaves_no_files(tmp_path):
     script = """
         import resource, sys
         import numpy as np
-        from trimer.data.core.store import write_store
+        from trimer.data.core.store import StoreWriter
         from trimer.errors import InputError
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
-            write_store(sys.argv[1], {"x": np.arange(1_000_000)}, {})
+            with StoreWriter(sys.argv[1], {}) as writer:
+                writer.append({"x": np.arange(1_000_000)})
         except InputError as error:
             print(error)
     """

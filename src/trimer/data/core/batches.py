@@ -54,7 +54,22 @@ class PairBatch(Movable):
 
 
 @dataclass
-class MaskedBatch(Movable):
+class SequenceBatch(Movable):
+    """B sequences with their begin and end tokens."""
+
+    sequence: Flat
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def real_tokens(self) -> int:
+        """Number of tokens, without padding."""
+        return sum(self.sequence.sizes)
+
+
+@dataclass
+class MaskedBatch(SequenceBatch):
     """B sequences with masked tokens.
 
     sequence: the corrupted tokens. positions: (M,) int64, positions in T of the tokens to predict. labels: (M,) int64,
@@ -62,7 +77,6 @@ class MaskedBatch(Movable):
     store. masked: number of tokens to predict, M if None.
     """
 
-    sequence: Flat
     positions: Tensor
     labels: Tensor
     rows: Tensor
@@ -84,14 +98,6 @@ class MaskedBatch(Movable):
         sequence = Flat(tensor(tokens), tensor(lengths), tuple(lengths.tolist()))
         return cls(sequence, tensor(positions), tensor(labels), tensor(rows))
 
-    def __len__(self) -> int:
-        return len(self.sequence)
-
-    @property
-    def real_tokens(self) -> int:
-        """Number of tokens, including `<cls>` and `<eos>`, without padding."""
-        return sum(self.sequence.sizes)
-
     @property
     def residues(self) -> int:
         """Number of residues, including masked ones."""
@@ -99,14 +105,13 @@ class MaskedBatch(Movable):
 
 
 @dataclass
-class LabelledBatch(Movable):
+class LabelledBatch(SequenceBatch):
     """B sequences with labels.
 
     labels: (B,) int64 classes; (B, K) float32, NaN where a label is missing; or (R,) int64 classes of all residues,
     -100 where one is missing. rows: (B,) row of each sequence in its store.
     """
 
-    sequence: Flat
     labels: Tensor
     rows: Tensor
 
@@ -115,14 +120,6 @@ class LabelledBatch(Movable):
         """From arrays of labels and rows as above; the sequences include their start and end tokens."""
         row_numbers = torch.from_numpy(np.asarray(rows, dtype=np.int64))
         return cls(sequence, torch.from_numpy(np.ascontiguousarray(labels)), row_numbers)
-
-    def __len__(self) -> int:
-        return len(self.sequence)
-
-    @property
-    def real_tokens(self) -> int:
-        """Number of tokens, without padding."""
-        return sum(self.sequence.sizes)
 
 
 @dataclass

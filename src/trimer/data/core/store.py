@@ -143,13 +143,6 @@ class StoreWriter:
             raise unwritable(self.folder, error) from error
 
 
-def write_store(folder: str | Path, columns: Mapping[str, Column], manifest: Mapping) -> Store:
-    """Write a store of n rows at once and open it."""
-    with StoreWriter(folder, manifest) as writer:
-        writer.append(columns)
-    return Store(folder)
-
-
 class Store:
     """A prepared store, opened by memory-mapping. Pickled as its path, so a worker process opens it again."""
 

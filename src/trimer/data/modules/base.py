@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import lightning as L
 import numpy as np
@@ -188,27 +188,15 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
     def _training(
         self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray, clusters: np.ndarray | None = None
     ) -> DataLoader:
-        return training_loader(
-            dataset,
-            lengths,
-            rows,
-            self.tokens_per_batch,
-            trainer=self._attached_trainer(),
-            seed=self.seed,
-            num_workers=self.num_workers,
-            shuffle=self.shuffle,
-            clusters=clusters,
-        )
+        settings: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle, "clusters": clusters}
+        return training_loader(dataset, lengths, rows, **self._loading(), **settings)
 
     def _evaluation(self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray) -> DataLoader:
-        return evaluation_loader(
-            dataset,
-            lengths,
-            rows,
-            self.tokens_per_batch,
-            trainer=self._attached_trainer(),
-            num_workers=self.num_workers,
-        )
+        return evaluation_loader(dataset, lengths, rows, **self._loading())
+
+    def _loading(self) -> dict[str, Any]:
+        trainer = self._attached_trainer()
+        return {"tokens_per_batch": self.tokens_per_batch, "trainer": trainer, "num_workers": self.num_workers}
 
     def _attached_trainer(self) -> L.Trainer:
         if self.trainer is None:

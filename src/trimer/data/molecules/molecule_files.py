@@ -108,7 +108,7 @@ class SmilesFiles:
             yield name or f"{path.name}:{number}", smiles, problem or (None if smiles else NO_SEQUENCE)
 
 
-class PubChemSmiles:
+class PubChemSmiles(SmilesFiles):
     """All compounds of PubChem (about 120 million) from CID-SMILES.gz, whose lines hold a CID, a tab and a SMILES.
 
     path: an existing copy; by default the file is downloaded once to `folder` (PubChem publishes no checksum).
@@ -118,35 +118,19 @@ class PubChemSmiles:
     def __init__(
         self, path: str | None = None, folder: str = "data/pubchem", limit: int | None = None, url: str = PUBCHEM
     ):
-        check_limit(limit)
-        self.path = path
-        self.folder = folder
-        self.limit = limit
-        self.url = url
+        super().__init__(path or str(Path(folder) / Path(url).name), limit=limit)
+        self.path, self.folder, self.url = path, folder, url
 
-    def file(self) -> Path:
+    def files(self) -> list[Path]:
         """The local copy, downloaded if it does not exist yet."""
-        if self.path is not None:
-            path = Path(self.path).expanduser()
-            if not path.is_file():
-                raise InputError(f"{path}: no such file; leave `path` empty to download {self.url}")
-            return path
-        from trimer.data.text.download import download
+        if self.path is None:
+            from trimer.data.text.download import download
 
-        return download(self.url, self.folder)
+            self.paths = [str(download(self.url, self.folder))]
+        return super().files()
 
-    def fingerprint(self) -> str:
-        return f"{content_digest([self.file()])}/{self.limit}"
-
-    def chunks(self, size: int = CHUNK) -> Iterator[MoleculeTable]:
-        """Tables of at most `size` molecules; their ids are CIDs."""
-        return _chunks_of(self._rows(), size, self.limit, str(self.file()))
-
-    def _rows(self) -> Iterator[MoleculeRow]:
-        return _with_break(self.file(), self._lines())
-
-    def _lines(self) -> Iterator[MoleculeRow]:
-        for line in read_lines(self.file()):
+    def _lines(self, path: Path) -> Iterator[MoleculeRow]:
+        for line in read_lines(path):
             cid, tab, smiles = line.rstrip("\r\n").partition("\t")
             yield cid, smiles, None if tab else "the line is not a CID, a tab and a SMILES"
 
