@@ -45,6 +45,24 @@ ABOUT_RECORDS = {
     "serving/uploads.py": 2,  # the format of an upload without a suffix
 }
 
+# What a model of labels predicts is asked of the class of its target (`trimer.targets`). File -> comparisons with the
+# word itself, which is what a checkpoint, a config or another library says there.
+TARGET_WORDS = {"single", "multi", "regression", "residue"}
+ABOUT_TARGETS = {
+    "callbacks/embeddings.py": 1,  # a message about data.target=multi
+    "export/huggingface.py": 1,  # names of transformers
+    "prediction/fragment_predictor.py": 1,  # whether a checkpoint is one of retention times
+    "pretrained/rounding_changes.py": 1,  # the unit of a difference, for checkpoints with and without labels
+    "public_classifier.py": 1,  # the task of a model of transformers
+    "studies/label_study.py": 1,  # a config that need not have labels
+}
+
+# Where the kind of study "fragments of peptides" is, in the package: a kind with a head, metrics, figures, a format of
+# its records and a library of its own. A kind of a user is one file (docs/extend/own_study.md).
+FOLDERS_OF_FRAGMENTS = {
+    "data", "evaluation", "metrics", "models", "peptides", "prediction", "reporting", "studies", "tasks",
+}  # fmt: skip
+
 
 def has_module(test: Path) -> bool:
     """Whether `a/test_b.py` names a module `a/b.py` or a package `a/b`."""
@@ -117,6 +135,48 @@ def test_the_kind_of_a_study_is_not_compared_with_a_word():
     more = {name: count for name, count in counts.items() if count > ABOUT_RECORDS.get(name, 0)}
     assert not more, f"{more}: make it a method of trimer.studies.study.Study"
     assert set(ABOUT_RECORDS) <= set(counts), "remove the files without such a comparison from ABOUT_RECORDS"
+
+
+def asks_for_the_target(node: ast.AST) -> bool:
+    """Whether a comparison, or a table with several keys, asks for the target of labels by its word."""
+    if isinstance(node, ast.Dict):
+        return len(TARGET_WORDS & {key.value for key in node.keys if isinstance(key, ast.Constant)}) > 1
+    if not isinstance(node, ast.Compare):
+        return False
+    words = {word.value for word in ast.walk(node) if isinstance(word, ast.Constant)}
+    return bool(words & TARGET_WORDS) and "pooling" not in ast.unparse(node)  # "residue" is also a pooling
+
+
+def test_the_target_of_labels_is_not_compared_with_a_word():
+    for text in ("data.target == 'multi'", "kind in ('single', 'residue')", "{'single': 1, 'multi': 2}[target]"):
+        assert any(asks_for_the_target(node) for node in ast.walk(ast.parse(text)))
+    counts = Counter(
+        path.relative_to(SOURCE / "trimer").as_posix()
+        for path in (SOURCE / "trimer").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if asks_for_the_target(node)
+    )
+    assert counts == ABOUT_TARGETS, "make it an attribute or a method of trimer.targets.Target"
+
+
+def test_a_new_target_of_labels_is_a_class_in_one_file():
+    tree = ast.parse((SOURCE / "trimer" / "targets.py").read_text(encoding="utf-8"))
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.bases}
+    assert len(classes) == len(TARGET_WORDS)
+    for path in (SOURCE / "trimer").rglob("*.py"):
+        named = {
+            node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)
+        }
+        assert path.name == "targets.py" or not named & classes, f"{path}: use trimer.targets.target_of"
+
+
+def test_a_kind_of_study_is_in_few_folders():
+    folders = {
+        path.relative_to(SOURCE / "trimer").parts[0]
+        for path in (SOURCE / "trimer").rglob("*.py")
+        if path.stem.startswith("fragment") and "fragmentation" not in path.stem
+    }
+    assert folders == FOLDERS_OF_FRAGMENTS
 
 
 def is_swallowed(handler: ast.ExceptHandler) -> bool:
