@@ -28,14 +28,14 @@ from trimer.data.text.content import content_digest
 from trimer.data.text.fasta import FastaRecords, read_fasta
 from trimer.data.text.missing import known
 from trimer.data.text.opening import decode
-from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.paths import NamedFiles, named_paths
 from trimer.data.text.tables import ROWS, Row, TableFile
 from trimer.errors import InputError
 
 NO_MATCH = "the header does not match the pattern"
 
 
-class LabelledFiles:
+class LabelledFiles(NamedFiles):
     """Records of CSV, TSV, Parquet and SDF files, the text files compressed or not.
 
     paths: files or globs. column: SMILES, InChI or residues; `smiles` and `sequence` are also recognised under other
@@ -63,10 +63,6 @@ class LabelledFiles:
         self.limit = limit
         if self.labels and column in self.labels:
             raise ValueError(f"'{column}' is both the sequence and a label: name other columns in labels")
-
-    def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        return find_files(self.paths, self.wanted)
 
     def fingerprint(self) -> str:
         settings = {name: getattr(self, name) for name in ("column", "labels", "id_column", "limit")}
@@ -126,7 +122,7 @@ class UnlabelledFiles(LabelledFiles):
         self.labels = []
 
 
-class LabelledFasta:
+class LabelledFasta(NamedFiles):
     """Proteins of FASTA files with labels in the headers, such as `>P05067 Cell.membrane-M`.
 
     paths: files or globs. pattern: a regular expression to search for in each header (without `>`). Its named groups
@@ -147,10 +143,6 @@ class LabelledFasta:
         self.limit = limit
         if not self.pattern.groupindex.keys() - {"id"}:
             raise ValueError(f"pattern {pattern!r} has no named group for a label: write one as (?P<location>\\S+)")
-
-    def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        return find_files(self.paths, self.wanted)
 
     def fingerprint(self) -> str:
         return fingerprint_of(self.files(), {"pattern": self.pattern.pattern, "limit": self.limit})

@@ -12,15 +12,14 @@ from trimer.data.text.fasta import FastaRecords, read_fasta
 from trimer.data.text.letters import WHITE
 from trimer.data.text.missing import known
 from trimer.data.text.opening import read_chunks
-from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.paths import NamedFiles, find_files, named_paths
 from trimer.errors import InputError
 from trimer.targets import joined_labels
 
-WANTED = "a 3-line file, a FASTA file, or a table in CSV, TSV or Parquet"
 LABEL, TARGET, MASK, VALIDATION = "label", "TARGET", "MASK", "VALIDATION"
 
 
-class ResidueFiles:
+class ResidueFiles(NamedFiles):
     """Proteins with residue labels from FASTA files and tables; the format is detected from the content.
 
     FASTA: 3-line files (SignalP, TMbed, DeepTMHMM: header, sequence, a label for each residue), and biotrainer's files
@@ -33,6 +32,8 @@ class ResidueFiles:
     `key=value` pairs of the header. limit: largest number of proteins to read.
     """
 
+    wanted = "a 3-line file, a FASTA file, or a table in CSV, TSV or Parquet"
+
     def __init__(
         self,
         paths: str | Sequence[str],
@@ -44,17 +45,13 @@ class ResidueFiles:
         limit: int | None = None,
     ):
         check_limit(limit)
-        self.paths = named_paths(paths, WANTED)
+        self.paths = named_paths(paths, self.wanted)
         self.labels_paths = named_paths(labels_paths, "a FASTA file of labels") if labels_paths else []
         self.column, self.labels, self.id_column, self.limit = column, labels, id_column, limit
         try:
             self.pattern = re.compile(pattern) if pattern else None
         except re.error as error:
             raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from error
-
-    def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        return find_files(self.paths, WANTED)
 
     def fingerprint(self) -> str:
         names = ("column", "labels", "id_column", "limit")

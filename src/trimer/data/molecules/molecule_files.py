@@ -21,12 +21,11 @@ from trimer.data.text.content import content_digest
 from trimer.data.text.file_kinds import check_lines
 from trimer.data.text.missing import known
 from trimer.data.text.opening import broken_end, read_lines
-from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.paths import NamedFiles, named_paths
 from trimer.errors import BrokenOff, InputError
 
 CHUNK = 100_000
 TABLES = (".csv", ".tsv", ".parquet", *SDF)
-WANTED = "a SMILES, CSV or SDF file"
 PUBCHEM = "https://ftp.ncbi.nlm.nih.gov/pubchem/Compound/Extras/CID-SMILES.gz"
 
 
@@ -53,7 +52,7 @@ class MoleculeSource(Protocol):
     def chunks(self, size: int = ...) -> Iterator[MoleculeTable]: ...
 
 
-class SmilesFiles:
+class SmilesFiles(NamedFiles):
     """Molecules of text files, compressed or not.
 
     paths: files or globs. A `.csv`, `.tsv` or `.parquet` file has SMILES or InChI in `column`; an `.sdf` file has atoms
@@ -63,6 +62,8 @@ class SmilesFiles:
     limit: largest number of molecules to read.
     """
 
+    wanted = "a SMILES, CSV or SDF file"
+
     def __init__(
         self,
         paths: str | Sequence[str],
@@ -71,14 +72,10 @@ class SmilesFiles:
         limit: int | None = None,
     ):
         check_limit(limit)
-        self.paths = named_paths(paths, WANTED)
+        self.paths = named_paths(paths, self.wanted)
         self.column = column
         self.id_column = id_column
         self.limit = limit
-
-    def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        return find_files(self.paths, WANTED)
 
     def fingerprint(self) -> str:
         return f"{content_digest(self.files())}/{self.column}/{self.id_column}/{self.limit}"

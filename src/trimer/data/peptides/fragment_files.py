@@ -24,7 +24,7 @@ from trimer.data.peptides.peptide_tables import HDF5
 from trimer.data.peptides.psm_quality import FDR, check_fdr
 from trimer.data.text.content import content_digest
 from trimer.data.text.opening import read_chunks
-from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.paths import NamedFiles, named_paths
 from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
 from trimer.peptides.notations import read_fixed
@@ -146,7 +146,7 @@ class FragmentSource(Protocol):
     def chunks(self) -> Iterator[FragmentTable]: ...
 
 
-class FragmentFiles:
+class FragmentFiles(NamedFiles):
     """Annotated spectra of files; a record that cannot be read is a row with a problem.
 
     paths: files or globs. layout: `deepphospho` (JSON, gzipped or not), `maxquant_msms` (msms.txt), `library` (one row
@@ -177,10 +177,6 @@ class FragmentFiles:
         self.limit = limit
         self.fixed = fixed
         self.fdr = fdr
-
-    def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        return find_files(self.paths, self.wanted)
 
     def fingerprint(self) -> str:
         """Changes when the spectra may have changed."""

@@ -31,7 +31,7 @@ from trimer.data.peptides.plain_residues import cells_of, fixed_modifications
 from trimer.data.peptides.psm_quality import FDR, Quality, check_fdr, first_column
 from trimer.data.text.content import content_digest
 from trimer.data.text.missing import known
-from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.paths import NamedFiles, named_paths
 from trimer.data.text.tables import ROWS, Row, TableFile
 from trimer.errors import InputError
 from trimer.peptides.notations import COLUMNS, NOTATIONS, PLAIN, canonical, read_fixed
@@ -48,7 +48,7 @@ SCAN = re.compile(r"(?:\.\d+){3}$")  # follows the raw file in FragPipe's Spectr
 INDEXED = re.compile(r"irt|norm|index|calibrat|aligned", re.I)  # retention times that do not depend on the run
 
 
-class PeptideFiles:
+class PeptideFiles(NamedFiles):
     """Peptides of CSV, TSV, Parquet, HDF5 and JSON files (the text files gzipped or not), with one property.
 
     paths: files or globs. what: "retention", the label `retention` in the units of the file; "charge", the label
@@ -112,10 +112,6 @@ class PeptideFiles:
         self.fixed = fixed
         self.fdr = fdr
         self.left_out = left_out
-
-    def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        return find_files(self.paths, self.wanted)
 
     def open(self, path: Path) -> TableFile:
         """A file as a table."""

@@ -19,16 +19,15 @@ from trimer.data.text.fasta import read_fasta
 from trimer.data.text.letters import WHITE, checked, letters_of
 from trimer.data.text.missing import known
 from trimer.data.text.opening import read_chunks
-from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.paths import NamedFiles, named_paths
 from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
-WANTED = "a FASTA, Parquet, CSV or TSV file"
 UNIPROT = "https://ftp.uniprot.org/pub/databases/uniprot/current_release"
 
 
-class ProteinFiles:
+class ProteinFiles(NamedFiles):
     """Proteins of FASTA, PIR, Parquet, CSV and TSV files, and of annotated entries (GenBank, EMBL, Swiss-Prot, UniProt
     XML, Stockholm: see `trimer.data.proteins.entry_files`), compressed or not.
 
@@ -40,6 +39,8 @@ class ProteinFiles:
     sequences in one split.
     """
 
+    wanted = "a FASTA, Parquet, CSV or TSV file"
+
     def __init__(
         self,
         paths: str | Sequence[str],
@@ -48,16 +49,12 @@ class ProteinFiles:
         cluster_column: str | None = None,
         limit: int | None = None,
     ):
-        self.paths = named_paths(paths, WANTED)
+        self.paths = named_paths(paths, self.wanted)
         check_limit(limit)
         self.column = column
         self.id_column = id_column
         self.cluster_column = cluster_column
         self.limit = limit
-
-    def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        return find_files(self.paths, WANTED)
 
     def fingerprint(self) -> str:
         settings = f"{self.column}/{self.id_column}/{self.cluster_column}/{self.limit}"

@@ -9,6 +9,17 @@ from pathlib import Path
 from trimer.errors import InputError
 
 
+class NamedFiles:
+    """Base of sources whose setting `paths` names files or globs. wanted: what they are, for messages."""
+
+    paths: list[str]
+    wanted: str
+
+    def files(self) -> list[Path]:
+        """The files that the paths name, sorted within each glob."""
+        return find_files(self.paths, self.wanted)
+
+
 def named_paths(paths: str | Sequence[str], wanted: str) -> list[str]:
     """One or several paths as a list; ValueError for an empty one. wanted: for the message, `a SMILES or CSV file`."""
     names = [paths] if isinstance(paths, str) else list(paths)
