@@ -278,7 +278,7 @@ def test_a_file_or_a_data_frame_is_evaluated_as_a_whole(model, folder, tmp_path)
     with pytest.raises(InputError, match="no such file"):
         labels.evaluate(tmp_path / "missing.csv", folder=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"have no columns of a file; name the data with"):
-        model("fragments").evaluate(path, folder=tmp_path / "none")
+        model("proteins").evaluate(path, folder=tmp_path / "none")
 
 
 def test_the_split_of_the_overrides_is_that_of_the_command_line(model, folder, tmp_path):

@@ -122,7 +122,8 @@ class TrainedModel:
         """Evaluate a split as `trimer evaluate` does: a table of methods by metrics, with predictions and a page.
 
         data: by default the test split of the training data. A file or a DataFrame with the columns of the training
-        data is evaluated as a whole. Overrides choose other data: ["data=labelled_molecules",
+        data is evaluated as a whole; if these were no tables (simulated peptides, FooDB), its columns are `smiles` or
+        `sequence` and the labels. Overrides choose other data: ["data=labelled_molecules",
         "data.source.paths=mine.csv"]. folder: folder of the results; by default under `runs/`. settings: keys of
         `trimer evaluate`, such as split="val" or baselines=False.
         """

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from trimer.building import located
+from trimer.building import build, located
 from trimer.commands.train import result_of_test_split
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.examples import example
@@ -17,6 +17,7 @@ from trimer.renames import STUDIES
 from trimer.studies.label_study import LabelStudy
 from trimer.studies.settings import check_averaging
 from trimer.studies.study import Study
+from trimer.targets import target_of
 
 
 @pytest.mark.parametrize("target", sorted(set(STUDIES.values())))
@@ -61,3 +62,20 @@ def test_only_labels_of_molecules_are_averaged():
 def test_records_of_a_plugin_have_no_example():
     with pytest.raises(InputError, match=r"Trimer has no example polymers, only spectra, .* input=<file>"):
         example("polymers")
+
+
+@pytest.mark.parametrize(
+    ("entity", "target", "column", "texts"),
+    [
+        ("peptides", "regression", "sequence", ["PEPTIDEK", "ACDM[+16]K"]),
+        ("molecules", "single", "smiles", ["CCO", "C"]),
+    ],
+)
+def test_a_table_replaces_a_source_without_files(tmp_path, entity, target, column, texts):
+    """As trimer.load(run).evaluate(DataFrame) does for a model that was trained on simulated records."""
+    (tmp_path / "mine.csv").write_text(f"{column},value\n" + "".join(f"{text},1\n" for text in texts))
+    contract = {"data": {"entity": entity, "source": {"count": 10}}, "labels": {"target": target, "classes": ["value"]}}
+    net = SimpleNamespace(kind=target_of(target))
+    data = LabelStudy(SimpleNamespace(contract=contract, net=net)).data_of_file(tmp_path / "mine.csv")
+    (table,) = build(data["source"]).chunks()
+    assert table.texts == texts and table.labels == {"value": ["1"] * len(texts)} and not table.problems

@@ -205,6 +205,4 @@ class Esm2(KeepsArguments, nn.Module):
             block.before = torch.compile(block.before, dynamic=True)
             block.after = torch.compile(block.after, dynamic=True)
 
-    def training_flops(self, sizes: Sequence[int], masked: int) -> float:
-        """Floating-point operations of a forward and backward pass over B sequences of these sizes, M masked tokens."""
-        return encoder_training_flops(self, sizes, masked)
+    training_flops = encoder_training_flops

@@ -180,6 +180,4 @@ class Roberta(KeepsArguments, nn.Module):
             block.before = torch.compile(block.before, dynamic=True)
             block.feed_forward = torch.compile(block.feed_forward, dynamic=True)
 
-    def training_flops(self, sizes: Sequence[int], masked: int) -> float:
-        """Floating-point operations of a forward and backward pass over B sequences of these sizes, M masked tokens."""
-        return encoder_training_flops(self, sizes, masked)
+    training_flops = encoder_training_flops

@@ -11,7 +11,7 @@ from trimer.peptides.fragment_ions import residue_masses
 from trimer.peptides.proforma import WATER, read_proforma
 from trimer.reporting.attempts import attempt
 from trimer.reporting.fragment_figures import SHOWN, fragment_peaks
-from trimer.reporting.spectrum_cards import PRINTED, printed
+from trimer.reporting.spectrum_cards import cards_section, printed
 from trimer.reporting.spectrum_svg import mirror_svg
 from trimer.reporting.templates import render
 
@@ -33,16 +33,12 @@ def mirror_cards(evaluation: FragmentEvaluation, examples: int = 24) -> Markup:
         attempt(f"the card of {evaluation.ids[order[rank]]}", _card, evaluation, int(order[rank]), rank, place in paper)
         for place, rank in enumerate(ranks)
     ]
-    return render(
-        "spectra.html",
+    return cards_section(
         heading="Predicted and measured spectra",
         cards=cards,
         total=len(order),
         ranked=True,
-        tinted=False,
         keys=KEYS,
-        printed=PRINTED,
-        selection="",
         layout="mirrors",
         words="peptide, id",
         note="Predicted above, measured below; y ions are orange, b ions blue.",

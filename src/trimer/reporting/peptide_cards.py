@@ -11,7 +11,7 @@ from trimer.peptides.channels import Channel
 from trimer.peptides.fragment_ions import fragment_mz, residue_masses
 from trimer.peptides.proforma import PROTON, WATER, read_proforma
 from trimer.reporting.attempts import attempt
-from trimer.reporting.spectrum_cards import MASS, PRINTED, printed
+from trimer.reporting.spectrum_cards import MASS, cards_section, printed
 from trimer.reporting.spectrum_svg import Annotation, spectrum_svg
 from trimer.reporting.templates import render
 
@@ -31,15 +31,11 @@ def peptide_cards(rows: Sequence[Mapping], channels: Sequence[Channel], cards: i
         attempt(f"the card of {row['id']}", _card, row, channels, place in paper) for place, row in enumerate(shown)
     ]
     timed = [TIME] if any(row["retention"] is not None for row in shown) else []
-    return render(
-        "spectra.html",
+    return cards_section(
         heading="Predicted spectra",
         cards=made,
         total=len(rows),
-        ranked=False,
-        tinted=False,
         keys=[ROW, MASS, LENGTH, *timed],
-        printed=PRINTED,
         selection="all that have a prediction."
         if len(shown) == len(predicted)
         else "the first that have a prediction.",

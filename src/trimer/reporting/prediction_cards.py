@@ -13,7 +13,7 @@ from markupsafe import Markup
 from trimer.reporting.attempts import attempt
 from trimer.reporting.drawing import molecule_svg
 from trimer.reporting.labelled_peaks import PRECURSOR_WINDOW
-from trimer.reporting.spectrum_cards import DRAWING, MASS, PRINTED, deviation, formula_markup, printed
+from trimer.reporting.spectrum_cards import DRAWING, MASS, cards_section, deviation, formula_markup, printed
 from trimer.reporting.spectrum_svg import Annotation, mirror_svg, spectrum_svg
 from trimer.reporting.templates import render
 from trimer.simulate.peak_annotation import Explanation, explain_peaks
@@ -70,17 +70,12 @@ def prediction_cards(
     ]
     known = {name for rows in shown for name, value in rows[0].items() if value is not None}
     optional = {"p_molecule": PROBABILITY, "library_cosine": COSINE, "similarity_to_training": SIMILARITY}
-    return render(
-        "spectra.html",
+    return cards_section(
         heading="Spectra and candidates",
         cards=made,
         total=len(groups),
-        ranked=False,
-        tinted=False,
         keys=[ROW, *(key for name, key in optional.items() if name in known), EXPLAINED, MASS],
-        printed=PRINTED,
         selection=selection,
-        layout="",
         words="id, adduct, formula, SMILES",
         note=NOTE,
     )

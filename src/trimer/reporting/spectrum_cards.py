@@ -42,20 +42,21 @@ def spectrum_cards(predictions: Sequence[Mapping], examples: int) -> Markup:
         for place, (rank, record) in enumerate(shown)
     ]
     labelled = any(record.get("smiles") for _, record in shown)
-    return render(
-        "spectra.html",
+    return cards_section(
         heading="Spectra and molecules",
         cards=cards,
         total=total,
         ranked=labelled,
         tinted=labelled,
         keys=[SIMILARITY, MASS] if labelled else [MASS],
-        printed=PRINTED,
-        selection="",
-        layout="",
         words="name, adduct, formula",
-        note="",
     )
+
+
+def cards_section(**content: Any) -> Markup:
+    """The section of a page with cards. content: of the template, with nothing extraordinary by default."""
+    usual = {"ranked": False, "tinted": False, "selection": "", "layout": "", "note": "", "printed": PRINTED}
+    return render("spectra.html", **usual | content)
 
 
 def printed(count: int) -> set[int]:

@@ -25,6 +25,10 @@ class FragmentStudy(Study):
 
     predict_settings = (SEQUENCES, PEPTIDES, LIBRARIES)
 
+    @property
+    def file_source(self) -> dict[str, Any]:
+        return {"_target_": "trimer.data.peptides.fragment_files.FragmentFiles"}
+
     @classmethod
     def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
         net = build(contract["model"], vocab_size=vocab_size)

@@ -50,6 +50,16 @@ class LabelStudy(Study):
         """The network of the checkpoint."""
         return cast("Labelled", self.loaded.net)
 
+    @property
+    def file_source(self) -> dict[str, Any]:
+        """A table with a column for each label, or with a single one, of classes."""
+        labels, reader = self.loaded.contract["labels"], "label_files.LabelledFiles"
+        names = None if self.net.kind.has_classes else labels["classes"]
+        if self.entity == "peptides":
+            reader = "peptide_labels.LabelledPeptides"
+        column = "smiles" if self.entity == "molecules" else "sequence"
+        return {"_target_": f"trimer.data.labelled.{reader}", "column": column, "labels": names}
+
     def encoder(self) -> nn.Module:
         return self.loaded.net
 

@@ -41,7 +41,10 @@ class MoleculeStudy(Study):
 
     predict_settings = (MOLECULES,)
     without_predictor = f"{PRE_TRAINED}: {FINE_TUNE}"
-    file_source = "trimer.data.spectra.spectrum_sources.SpectralFiles"
+
+    @property
+    def file_source(self) -> dict[str, Any]:
+        return {"_target_": "trimer.data.spectra.spectrum_sources.SpectralFiles"}
 
     @property
     def description(self) -> str:

@@ -121,20 +121,21 @@ class Study:
                 "the data of this checkpoint have no labels to compare with: choose labelled data with data=<choice>"
             )
 
-    # The source of `data_of_file`, for data whose training source reads no files.
-    file_source: str | None = None
+    @property
+    def file_source(self) -> dict[str, Any] | None:
+        """The source of `data_of_file`, for data whose training source reads no files."""
+        return None
 
     def data_of_file(self, path: Path) -> dict[str, Any]:
         """The config of the training data with a file of a user in the place of their source."""
         data = dict(self.loaded.contract["data"])
         source = data.get("source") or {}
-        if "paths" not in source:
-            if self.file_source is None:
-                raise ConfigError(
-                    f"{path}: the training data of {self.loaded.path} have no columns of a file; name the data with "
-                    '["data=<choice>", "data.source.paths=<file>", ...]'
-                )
-            source = {"_target_": self.file_source}
+        source = source if "paths" in source else self.file_source
+        if source is None:
+            raise ConfigError(
+                f"{path}: the training data of {self.loaded.path} have no columns of a file; name the data with "
+                '["data=<choice>", "data.source.paths=<file>", ...]'
+            )
         return data | {"source": source | {"paths": str(path.resolve())}}
 
     @classmethod
