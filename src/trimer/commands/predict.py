@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from trimer.commands.next_steps import suggest, word
-from trimer.errors import ConfigError, InputError
+from trimer.errors import InputError
 from trimer.examples import example
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     from trimer.prediction.library_formats import FORMATS
     from trimer.prediction.partial import Partial, dependencies_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
-    from trimer.prediction.predictor import Predictor
+    from trimer.prediction.predictor import check_inherits
     from trimer.prediction.structure_file import SDF, reasons_path
     from trimer.progress import progress
     from trimer.public_classifier import load_any
@@ -41,11 +41,7 @@ def main(cfg: DictConfig) -> None:
     computing(cfg.trainer)
     study = load_any(cfg.ckpt).study
     predictor = study.predictor(cfg)
-    if not isinstance(predictor, Predictor):  # one with the members of the protocol is enough in Python
-        raise ConfigError(
-            f"ckpt={cfg.ckpt}: its predictor {type(predictor).__name__} writes no files: let the class inherit from "
-            "trimer.prediction.predictor.Predictor, or predict in Python with trimer.load"
-        )
+    check_inherits(predictor, cfg.ckpt, "writes no files")
     writer = predictor.writer(cfg.output)
     source = input_or_example(cfg.input, study)
     files = predictor.files(source)

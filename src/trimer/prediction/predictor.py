@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 
 from trimer.accelerators.hardware import place
 from trimer.data.text.paths import find_files
+from trimer.errors import ConfigError
 from trimer.prediction.workers import Compute, computing_with, in_order, processes_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,15 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.heads)
+
+
+def check_inherits(predictor: object, ckpt: object, lacks: str) -> None:
+    """ConfigError for a predictor with the members of the protocol only, which are enough in Python."""
+    if not isinstance(predictor, Predictor):
+        raise ConfigError(
+            f"ckpt={ckpt}: its predictor {type(predictor).__name__} {lacks}: let the class inherit from "
+            "trimer.prediction.predictor.Predictor, or predict in Python with trimer.load"
+        )
 
 
 class Predictor(ABC):

@@ -16,7 +16,7 @@ from trimer.api import TrainedModel, command_config, set_values
 from trimer.errors import CheckpointError, TrimerError
 from trimer.prediction.embedder import Embedder
 from trimer.prediction.partial import Partial, digest_of
-from trimer.prediction.predictor import CHUNK, Prediction, Predictor, Records
+from trimer.prediction.predictor import CHUNK, Prediction, Predictor, Records, check_inherits
 from trimer.serving.batching import Batcher, Ticket
 from trimer.serving.limits import Limits, Refusal
 from trimer.serving.parameters import samples
@@ -83,6 +83,7 @@ class ServedModel:
         if operation == "embed":
             return Embedder(self.model.loaded, cfg)
         predictor = self.study.predictor(cfg)
+        check_inherits(predictor, self.model.path, "cannot be served")
         if hasattr(predictor, "each_once"):
             predictor.each_once = False  # a response has a row for each record; only a library holds each once
         return predictor

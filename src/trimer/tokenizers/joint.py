@@ -9,7 +9,7 @@ import numpy as np
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.tokenizers.formula import END
 from trimer.tokenizers.molecule import MoleculeTokenizer
-from trimer.tokenizers.spectrum import DecodedSpectrum, SpectrumTokenizer
+from trimer.tokenizers.spectrum import SpectrumTokenizer
 from trimer.tokenizers.vocabulary import BOS, EOS, MASK, PAD, SPECIALS, UNK, Vocabulary
 
 
@@ -69,12 +69,6 @@ class SpectrumMoleculeTokenizer:
         if not len(ids) or ids.min() < start or ids.max() >= stop:
             return None
         return self.molecule.decode(ids - start)
-
-    def decode_spectrum(self, ids: Sequence[int] | np.ndarray) -> DecodedSpectrum:
-        """The spectrum up to the first `</s>`; tokens of other languages are skipped."""
-        ids = _content(ids)
-        start, stop = self.spectrum_ids
-        return self.spectrum.decode(ids[(ids >= start) & (ids < stop)] - start)
 
     def to_config(self) -> dict:
         """Plain values that rebuild this tokenizer."""
