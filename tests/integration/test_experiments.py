@@ -58,6 +58,8 @@ def library(tmp_path_factory):
     """A folder in the layout of the real data: spectra with folds, negative spectra, a corpus of molecules."""
     folder = small_data.write_small_data(tmp_path_factory.mktemp("data"))
     public_layouts(folder / "spectra", simulate_table(simulated_molecules(60, seed=3), seed=3))
+    compounds = "".join(f"{cid}\t{smiles}\n" for cid, smiles in enumerate(simulated_molecules(60, seed=3), 1))
+    small_data.write_gzip(folder / "CID-SMILES.gz", compounds)
     texts = small_data.sequences()
     small_data.write_gzip(folder / "uniref/proteins.fasta.gz", small_data.fasta(texts))
     small_data.write_gzip(folder / "uniref/uniref90_to_uniref50.tsv.gz", small_data.clusters(texts))
@@ -329,6 +331,12 @@ RUNS = {
         ],
         "proteins": [*AS_PROTEINS, "data.source.paths={library}/uniref/proteins.fasta.gz"],
         "proteometools": TIMES,
+        "pubchem": [
+            "task=masked_lm",
+            "model=smiles_nano",
+            "data.source.path={library}/CID-SMILES.gz",
+            "data.prepare_workers=0",
+        ],
         "simulated_fragments": [*SPECTRA, "data.source.count=60"],
         "simulated_peptides": [*TIMES, "data.source.count=60"],
         "simulated_proteins": [*AS_PROTEINS, "data.source.proteins=100"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +32,12 @@ def label_pictures(evaluation: LabelEvaluation, data: Any, name: str, out: Path)
         return [attempt(path.name, predicted_against_observed, {name: predictions}, labels, data.classes, path)]
     pictures = [attempt("reliability.png", reliability, predictions, labels, out / "reliability.png")]
     if evaluation.kind.has_classes:
-        path, classes, thresholds = out / "confusion.png", evaluation.classes, evaluation.thresholds
-        draw = partial(confusion_matrix, classes=classes, path=path)
-        pictures.insert(0, attempt(path.name, lambda: draw(confusion(predictions, labels, thresholds))))
+        path = out / "confusion.png"
+
+        def matrix() -> Path:
+            return confusion_matrix(confusion(predictions, labels, evaluation.thresholds), evaluation.classes, path)
+
+        pictures.insert(0, attempt(path.name, matrix))
     return pictures
 
 
