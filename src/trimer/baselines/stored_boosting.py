@@ -42,9 +42,10 @@ def restored(values: Mapping[str, Any], target: str, outputs: int, path: Path) -
     """
     try:
         models, names = values["models"], values["features"]
-        fits = values["target"] == target and values["outputs"] == outputs <= MOST_LABELS
         boosting = MoleculeBoosting(target)
-        if not fits or len(models) != (1 if boosting.kind.has_classes else outputs) or len(names) > MOST_LABELS:
+        count = 1 if boosting.kind.has_classes else outputs  # of models
+        fits = values["target"] == target and values["outputs"] == outputs <= MOST_LABELS
+        if not fits or boosting.kind.by_residue or len(models) != count or len(names) > MOST_LABELS:
             raise CheckpointError("they have other labels than the checkpoint")
         boosting.names = molecule_features.listed(names)
         columns = molecule_features.width(boosting.names)
