@@ -134,10 +134,10 @@ class OneClass(Target):
 
     name = "single"
     has_classes = True
-    duplicates = ("keep", "majority", "drop")
+    duplicates: Names = ("keep", "majority", "drop")
     heading = "class"
     metrics = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece")
-    shown = ("label", "probability", "likely classes")
+    shown: Names = ("label", "probability", "likely classes")
 
     def in_words(self, classes: Names) -> str:
         return f"one of {len(classes)} classes"

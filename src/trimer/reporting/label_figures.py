@@ -100,10 +100,10 @@ def reliability(
             filled = filled_bins(confidence, right, bins)
             error = ("ECE" if of_one else "top-label ECE") + f" {error_of_bins(confidence, right, bins):.3f}"
             label = f"{name}, {error}" if name else error
-            spread = np.abs(_wilson(filled.share, filled.count) - filled.share)
+            spread = np.abs(_wilson(filled.share, filled.counts) - filled.share)
             upper.errorbar(filled.confidence, filled.share, spread, color=colour, fmt="none", linewidth=0.9, alpha=0.7)
             upper.plot(filled.confidence, filled.share, color=colour, linewidth=1.2, alpha=0.6)
-            sizes = 8 + 110 * filled.count / filled.count.sum()
+            sizes = 8 + 110 * filled.counts / filled.counts.sum()
             upper.scatter(filled.confidence, filled.share, sizes, color=colour, label=label, clip_on=False, zorder=3)
             edges = list(np.linspace(0, 1, bins + 1))
             weights = np.full(len(confidence), 100 / max(1, len(confidence)))
@@ -268,7 +268,7 @@ class Bins(NamedTuple):
 
     confidence: np.ndarray
     share: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
 
 
 def filled_bins(confidence: np.ndarray, right: np.ndarray, bins: int) -> Bins:
