@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from trimer import progress as module
-from trimer.progress import Display, progress, tracked
+from trimer.progress import Display, no_displays, progress, tracked
 from trimer.verbosity import QUIET, VARIABLE
 
 
@@ -153,3 +153,14 @@ def test_tracked_items_pass_unchanged_and_count_their_units(caplog):
     caplog.set_level("INFO")
     assert list(tracked(["ab", "", "cde"], "evaluate", 5, "letters", len)) == ["ab", "", "cde"]
     assert "evaluate: 5/5 letters" in caplog.text
+
+
+def test_a_server_shows_no_progress_in_any_thread(messages):
+    with no_displays():
+        thread = threading.Thread(target=lambda: list(tracked([1, 2], "generate", 2, "spectra")))
+        thread.start()
+        thread.join()
+    assert messages() == []
+    with progress("generate", total=1, unit="spectra") as advance:
+        advance(1)
+    assert "1/1 spectrum," in messages()[-1]

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import ClassVar, TypeVar
 
+from trimer.counts import singular
 from trimer.verbosity import quiet
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class Display:
     def text(self, width: int | None = None) -> str:
         """`train: step 312/900, ETA 0:12:33, loss 2.31`, without the last details where they are wider than `width`."""
         count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
-        count = f"step {count}" if self.unit == "step" else f"{count} {self.unit}".rstrip()
+        unit = singular(self.unit) if (self.total or self.done) == 1 else self.unit
+        count = f"step {count}" if self.unit == "step" else f"{count} {unit}".rstrip()
         line = f"{self.name}: {count}"
         for part in filter(None, (self._eta(), *self.details)):
             if width is not None and len(line) + len(part) + 2 > width:
@@ -146,6 +148,16 @@ class Display:
                 self._exit.callback(handler.setStream, terminal)
         draw()
         return draw
+
+
+@contextmanager
+def no_displays() -> Iterator[None]:
+    """Show no progress, in any thread: a server computes many small pieces of work."""
+    before, Display._active = Display._active, Display("")
+    try:
+        yield
+    finally:
+        Display._active = before
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
+LONGEST = 100  # characters of a misspelt word; the time of the comparison grows with their square
+
 
 def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The candidate that is most similar to `word`, or None if none is similar enough.
@@ -14,6 +16,8 @@ def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | 
     >>> nearest("data.numworkers", ["data.num_workers", "data.seed"])
     'data.num_workers'
     """
+    if len(word) > LONGEST:
+        return None
     leaf = word.rpartition(".")[2]
 
     def similarity(candidate: str) -> tuple[float, int]:

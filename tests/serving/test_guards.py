@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -131,7 +132,9 @@ def test_broken_bodies_are_refused_with_a_sentence(client):
     assert error_of(client.post(URL, content=b"\x1f\x8bbroken"), 422)["code"] == "unreadable_file"
     assert error_of(client.post(URL, content=b"x", headers={"content-encoding": "br"}), 415)
     assert error_of(client.post(URL, data={"parameters": "{}"}, files={}), 422)
-    assert error_of(client.post(URL, content=b"a", headers={"accept": "image/png"}), 406)
+    for accept in ("image/png", "application/json;q=0"):
+        assert error_of(client.post(URL, content=b"a", headers={"accept": accept}), 406)
+    assert "the JSON is a list" in error_of(client.post(URL, json=["PEPTIDEK"]), 422)["message"]
     xml = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><mzML>&a;</mzML>'
     assert "document type" in error_of(client.post(URL, content=xml), 415)["message"]
     assert error_of(client.get(URL), 405)
@@ -139,16 +142,41 @@ def test_broken_bodies_are_refused_with_a_sentence(client):
 
 def test_a_json_request_without_its_media_type_is_named(client):
     """As curl sends it without -H."""
-    header = {"content-type": "application/x-www-form-urlencoded"}
-    error = error_of(client.post(URL, content=b' {"records": ["PEPTIDEK"]}', headers=header), 415)
-    assert "Content-Type: application/json" in error["message"]
+    for media in ("text/json", "application/octet-stream", "application/x-www-form-urlencoded"):
+        header = {"content-type": media}
+        error = error_of(client.post(URL, content=b' {"records": ["PEPTIDEK"]}', headers=header), 415)
+        assert "Content-Type: application/json" in error["message"]
     assert client.post(URL, content=b"sequence\nPEPTIDEK\n", headers=header).status_code == 200
+
+
+def test_a_message_repeats_no_long_text_of_a_client(client):
+    long = "x" * 300_000
+    started = time.process_time()
+    for options in (
+        {"json": {"records": ["PEPTIDEK"], "parameters": {long: 1}}},
+        {"json": {"records": [{long: 1}]}},
+        {"content": f"{long}\n1\n".encode()},
+    ):
+        message = error_of(client.post(URL, **options), 422)["message"]
+        assert len(message) < 3000
+        assert "there are column" in message or "name the column" in message  # the end, which says what to do
+    assert time.process_time() - started < 3  # a long name is not compared with those of the settings
+
+
+def test_a_number_that_no_charge_is_concerns_its_row_only(client):
+    good = {"sequence": "PEPTIDEK", "charge": 2, "nce": 27}
+    url = "/v1/models/peptide-ms2/predict"
+    rows = client.post(url, json={"records": [good, {**good, "charge": 10**30}, good]}).json()["rows"]
+    assert [row["reason"] is None for row in rows] == [True, False, True]
+    table = f"sequence,charge\nPEPTIDEK,2\nPEPTIDEK,{'9' * 5000}\n".encode()
+    rows = client.post(f"{url}?fixed=", content=table).json()["rows"]
+    assert [row["reason"] is None for row in rows] == [True, False]
 
 
 JUNK = [
     None, True, 1e308, -1, "", "\x00", "💥" * 50, "C" * 2000, [], [[]], {}, {"a": {"b": []}}, {"": ""}, {"smiles": [1]},
     {"sequence": {}, "charge": "x"}, {"mz": "a", "intensity": []}, {"mz": [[1]], "intensity": [1]}, {"peaks": "1 2"},
-    {"mz": [1e400], "intensity": [None]}, {"smiles": "CCO", "SMILES": "CC"},
+    {"mz": [1e400], "intensity": [None]}, {"mz": [10**400], "intensity": [1]}, 10**400, {"smiles": "CCO", "SMILES": "CC"},
 ]  # fmt: skip
 
 

@@ -277,3 +277,46 @@ def test_a_folder_that_cannot_be_created_is_reported(service, limits, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"jobs\.folder=.* cannot be created"):
         Jobs(service, tmp_path / "file" / "jobs", limits)
+
+
+def test_a_running_job_that_is_deleted_leaves_nothing(open_jobs, service, monkeypatch, tmp_path, caplog):
+    """The second DELETE comes while the thread still writes into the folder of the job."""
+    jobs, client = open_jobs()
+    model, reading, go = service.models["peptide-rt"], threading.Event(), threading.Event()
+    read = model.read
+
+    def slow(*given):
+        reading.set()
+        go.wait(60)
+        return read(*given)
+
+    monkeypatch.setattr(model, "read", slow)
+    jobs.start()
+    job = submit(client).json()["id"]
+    assert reading.wait(60)
+    assert [client.delete(f"/v1/jobs/{job}").json()["state"] for _ in range(2)] == ["cancelled", "deleted"]
+    assert client.get(f"/v1/jobs/{job}").status_code == 404
+    go.set()
+    until(lambda: not (tmp_path / "jobs" / job).exists())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert ended(client, submit(client).json()["id"])["state"] == "done"
+
+
+def test_a_job_continues_under_another_name_of_its_model_and_its_rows_outlive_it(open_jobs, service, monkeypatch, capfd):
+    jobs, client = open_jobs()
+    job = submit(client).json()["id"]
+    jobs.close()
+    renamed = {"of-another-name": service.models["peptide-rt"], "peptide-ms2": service.models["peptide-ms2"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "models", renamed)
+        jobs, client = open_jobs()
+        jobs.start()
+        assert ended(client, job)["state"] == "done"
+        assert len(client.get(f"/v1/jobs/{job}/result?format=csv").text.splitlines()) == 302
+        patch.setattr(service, "models", {"peptide-ms2": service.models["peptide-ms2"]})
+        refused = client.get(f"/v1/jobs/{job}/result?format=csv")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (406, "unknown_format")
+        assert len(client.get(f"/v1/jobs/{job}/result?format=ndjson").text.splitlines()) == 301
+        patch.setattr(service, "ready", False)
+        assert client.get(f"/v1/jobs/{job}/result?format=csv").status_code == 503
+    assert "run the same command" not in capfd.readouterr().err

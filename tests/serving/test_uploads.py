@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from trimer.examples import example
 from trimer.serving.limits import Refusal
-from trimer.serving.uploads import prepared, suffix_of
+from trimer.serving.uploads import prepared, suffix_of, unpacked
 
 CASES = [
     ("spectra", b"# a comment\r\nBEGIN IONS\r\nPEPMASS=100\r\n", "", ".mgf"),
@@ -52,6 +53,12 @@ def test_names_of_clients_and_of_archives_become_no_paths(tmp_path):
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("../../escape.smi", "CCO a\n")
     (tmp_path / "raw").write_bytes(gzip.compress(stream.getvalue()))
+    other = tmp_path.parent / "of the server.zip"  # a name that exists is not opened
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("private.fasta", "")
+    (tmp_path / "list").write_bytes(gzip.compress(b"CCO\nCCN\n"))
+    assert unpacked(tmp_path / "list", str(other), 1.0)[1] == str(other.with_suffix(""))
+    (tmp_path / "unpacked0").unlink()
     path = prepared(tmp_path / "raw", "../../../etc/cron.d/x", "molecules", 1.0)
     assert path == tmp_path / "upload.smi"
     assert path.read_text() == "CCO a\n"
@@ -67,6 +74,49 @@ def test_damaged_archives_are_refused(tmp_path, content):
         prepared(tmp_path / "raw", "a.gz", "molecules", 1.0)
     assert error.value.status == 422
     assert str(tmp_path) not in str(error.value)
+
+
+def test_no_damage_of_an_archive_is_an_error_of_the_server(tmp_path):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", "sequence\n" + "PEPTIDEK\n" * 30)
+    whole, order = stream.getvalue(), random.Random(0)
+    refused = 0
+    for number in range(200):
+        content = bytearray(whole)
+        for _ in range(order.choice((1, 3, 9))):
+            content[order.randrange(4, len(content))] = order.randrange(256)
+        raw = tmp_path / str(number) / "raw"
+        raw.parent.mkdir()
+        raw.write_bytes(content)
+        try:
+            prepared(raw, "a.zip", "peptides", 1.0)
+        except Refusal as refusal:
+            refused += 1
+            assert 400 <= refusal.status < 500
+    assert 100 < refused < 200  # some damage concerns nothing that is read
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "sentence"),
+    [
+        ("molecules", b"<!DOCTYPE html><html><body>Log in</body></html>", "is a web page"),
+        ("peptides", b"<?xml version='1.0'?><pepXML/>", "XML of this kind is in no known format of peptides"),
+        ("spectra", b"\x89PNG\r\n", "no known format of spectra: send MGF, MSP, mzML"),
+        ("spectra", b"mz,intensity\n100,1\n", "no known format of spectra"),
+        ("peptides", b"PK\x03\x04", "damaged"),
+    ],
+)
+def test_files_in_another_format_are_named_with_those_that_are_read(tmp_path, kind, content, sentence):
+    (tmp_path / "raw").write_bytes(content)
+    with pytest.raises(Refusal, match=sentence) as error:
+        prepared(tmp_path / "raw", "a.png", kind, 1.0)
+    assert error.value.status in (415, 422)
+
+
+def test_a_table_without_a_line_of_text_is_refused_by_its_reader(tmp_path):
+    (tmp_path / "raw").write_bytes(b"\x1c")  # a line break for Python, but not for a file
+    assert suffix_of(tmp_path / "raw", "", "peptides") == ".csv"
 
 
 def test_entities_of_xml_are_refused_in_any_encoding(tmp_path):

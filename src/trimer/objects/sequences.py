@@ -9,6 +9,7 @@ from typing import Any
 from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.core.label_table import LabelTable
 from trimer.data.peptides.peptide_tables import ColumnTable
+from trimer.data.peptides.peptide_values import is_charge
 from trimer.errors import ConfigError
 from trimer.objects.frames import as_table, columns_of, package_of, place_of, text_of
 from trimer.peptides.conditions import CONDITION_COLUMNS
@@ -108,7 +109,7 @@ def _add_conditions(table: LabelTable, conditions: dict[str, list[str | None]]) 
     for row, text in enumerate(conditions.get("charge", ())):
         if text is not None:
             charge = text.removesuffix("+").removesuffix(".0")
-            if charge.isascii() and charge.isdigit() and int(charge) > 0:
+            if is_charge(charge):
                 conditions["charge"][row] = charge
             else:
                 conditions["charge"][row] = None

@@ -42,7 +42,7 @@ def spectra_of(values: Any) -> SpectrumTable:
         try:
             mz, intensity, fields = _spectrum(value)
             problem = _problem(mz, intensity)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, OverflowError, KeyError, AttributeError) as error:
             mz, intensity, fields, problem = [], [], {}, " ".join(str(error).split())
         if problem:
             mz, intensity = [], []
@@ -88,7 +88,7 @@ def _nested(peaks: Any, values: Mapping) -> bool:
 def _numeric(value: Any) -> bool:
     try:
         array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return array.ndim == 1
 

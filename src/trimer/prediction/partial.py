@@ -23,6 +23,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from trimer import __version__
+from trimer.counts import counted
 from trimer.errors import ConfigError
 from trimer.locks import lock_file
 from trimer.resuming import plain_dict
@@ -32,12 +33,15 @@ NO_SETTINGS = ("name", "paths", "ckpt", "input", "output", "hydra", "cards")
 
 
 class Partial:
-    """A file of computed values by key. dependencies: name -> text; see `dependencies_of`."""
+    """A file of computed values by key. dependencies: name -> text; see `dependencies_of`.
 
-    def __init__(self, output: str | Path, dependencies: Mapping[str, str]):
+    announced: print that stored chunks are reused, and how an interrupted command continues.
+    """
+
+    def __init__(self, output: str | Path, dependencies: Mapping[str, str], announced: bool = True):
         output = Path(output).expanduser()
         self.path = output.with_name(output.name + ".partial")
-        self.dependencies = dict(dependencies)
+        self.dependencies, self._announced = dict(dependencies), announced
         self._spans: dict[str, tuple[int, int]] = {}  # key -> offset and length of its JSON in bytes
 
     def __enter__(self) -> Partial:
@@ -53,7 +57,7 @@ class Partial:
         self._stream.close()
         if kind is None or not self._spans:
             self.path.unlink()
-        else:
+        elif self._announced:
             print(f"trimer: {self.path} keeps the finished chunks; run the same command to continue", file=sys.stderr)
 
     def once(self, key: str, compute: Callable, *arguments: Any) -> Any:
@@ -85,7 +89,9 @@ class Partial:
                 key, _, text = line.partition(b"\t")
                 self._spans[key.decode()] = end + len(key) + 1, len(text) - 1
                 end += len(line)
-            print(f"trimer: continuing from {self.path}, which holds {len(self._spans):,} chunks", file=sys.stderr)
+            if self._announced:
+                chunks = counted(len(self._spans), "chunks")
+                print(f"trimer: continuing from {self.path}, which holds {chunks}", file=sys.stderr)
         self._stream.truncate(end)
         if not end:
             self._stream.write(json.dumps(self.dependencies).encode() + b"\n")

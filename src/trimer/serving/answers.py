@@ -61,8 +61,8 @@ def chosen_format(accept: str | None, query: str | None) -> str:
         media, _, options = part.partition(";")
         quality = re.search(r"q=(\d+(?:\.\d*)?)", options)
         choices.append((-float(quality[1]) if quality else -1.0, number, media))
-    for _, _, media in sorted(choices):
-        if name := ALIASES.get(media.strip().lower()):
+    for negative, _, media in sorted(choices):
+        if negative and (name := ALIASES.get(media.strip().lower())):  # a quality of 0 excludes the type
             return name
     raise Refusal(406, "unknown_format", f"Accept must name one of {', '.join(MEDIA.values())}")
 

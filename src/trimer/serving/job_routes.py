@@ -24,7 +24,7 @@ from trimer.prediction.predictor import Predictor
 from trimer.serving import parameters
 from trimer.serving.answers import MEDIA, chosen_format, headers, origin_of, write_answer
 from trimer.serving.job_store import DONE
-from trimer.serving.jobs import Jobs
+from trimer.serving.jobs import Jobs, unknown_job
 from trimer.serving.limits import Refusal
 from trimer.serving.plain_json import Json
 from trimer.serving.requests import Body, Threads, body_of
@@ -113,8 +113,7 @@ def file_of(body: Body) -> Path:
 
 def rows_of(service: Service, jobs: Jobs, job: str, wanted: str) -> Response:
     """The response with the complete rows of a job so far."""
-    values = jobs.known(job)
-    path = jobs.rows_file(job)
+    values, path = jobs.known(job), jobs.rows_file(job)
     complete = {"Trimer-Complete": str(values["state"] == DONE).lower(), "Trimer-State": values["state"]}
     folder = Path(mkdtemp(prefix="trimer-"))
     task = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
@@ -123,7 +122,10 @@ def rows_of(service: Service, jobs: Jobs, job: str, wanted: str) -> Response:
             file = folder / "rows.ndjson"
             copy_lines(path, file)
             return FileResponse(file, media_type=MEDIA[wanted], headers=complete, background=task)
-        model = service.model(values["model"])
+        service.check_ready()
+        if (model := jobs.model_of(values)) is None:
+            message = "the model of this job is not served any more: its rows can still be read with format=ndjson"
+            raise Refusal(406, "unknown_format", message)
         computer = model.computer(values["operation"], values["settings"])
         if isinstance(computer, Embedder) and wanted in STREAMED:
             file = folder / f"rows.{wanted}"
@@ -132,6 +134,9 @@ def rows_of(service: Service, jobs: Jobs, job: str, wanted: str) -> Response:
             return FileResponse(file, media_type=MEDIA[wanted], headers=complete, background=task)
         answer = answer_of(computer, path, model.seed(values["settings"]), service)
         file = write_answer(wanted, model, answer, folder)
+    except FileNotFoundError as error:  # the job was deleted in the meantime
+        shutil.rmtree(folder, ignore_errors=True)
+        raise unknown_job() from error
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -95,9 +95,12 @@ class JobStore:
         query = f"UPDATE jobs SET {names} WHERE id=? AND state IN ({marks}) RETURNING id"
         return bool(self._run(query, (*values.values(), job, *expected)))
 
-    def delete(self, job: str) -> None:
-        """Remove a job with its files."""
+    def forget(self, job: str) -> None:
+        """Remove a job from the database; its folder is removed apart."""
         self._run("DELETE FROM jobs WHERE id=?", (job,))
+
+    def remove_folder(self, job: str) -> None:
+        """Remove the files of a job."""
         shutil.rmtree(self.folder_of(job), ignore_errors=True)
 
     def ended_before(self, moment: float) -> list[str]:

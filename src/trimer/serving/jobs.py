@@ -22,7 +22,7 @@ from trimer.serving.answers import lines
 from trimer.serving.batching import Cancelled, Ticket
 from trimer.serving.job_store import CANCELLED, DONE, ENDED, FAILED, QUEUED, RUNNING, STATES, JobStore, sync
 from trimer.serving.limits import JobLimits, Refusal
-from trimer.serving.models import collected_warnings
+from trimer.serving.models import ServedModel, collected_warnings
 from trimer.serving.service import Service, reason_row
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Jobs:
         """The values of a job; Refusal for an unknown id."""
         values = self.store.get(job)
         if values is None:
-            raise Refusal(404, "unknown_job", "there is no such job: its id is wrong, or its result has expired")
+            raise unknown_job()
         return values
 
     def state(self, job: str) -> dict[str, Any]:
@@ -109,15 +109,24 @@ class Jobs:
             shown["eta_seconds"] = round((values["total"] - values["done"]) / self._speed, 1)
         return shown | {"result": f"/v1/jobs/{job}/result"}
 
+    def model_of(self, values: dict[str, Any]) -> ServedModel | None:
+        """The model of a job, which may have another name since a restart; None if these weights are not served."""
+        same = [model for model in self.service.models.values() if model.version == values["version"]]
+        return next((model for model in same if model.name == values["model"]), next(iter(same), None))
+
     def cancel(self, job: str) -> dict[str, Any]:
         """Cancel a job, keeping the rows so far; a job that has ended is deleted with its result."""
         values = self.known(job)
         if values["state"] in ENDED:
-            self.store.delete(job)
+            self.store.forget(job)
+            running = self._running
+            if running is None or running[0] != job:  # else the thread removes the folder in which it still writes
+                self.store.remove_folder(job)
             return {"id": job, "state": "deleted"}
         self.store.update(job, (QUEUED, RUNNING), state=CANCELLED, ended=time.time(), message="cancelled by the client")
-        if self._running is not None and self._running[0] == job:
-            self._running[1].cancelled.set()
+        running = self._running
+        if running is not None and running[0] == job:
+            running[1].cancelled.set()
         else:
             self._remove_input(values)
         return self.state(job)
@@ -135,7 +144,8 @@ class Jobs:
         while not self._closing:
             self._changed.clear()
             for job in self.store.ended_before(time.time() - self.limits.keep_hours * 3600):
-                self.store.delete(job)
+                self.store.forget(job)
+                self.store.remove_folder(job)
             values = self.store.next()
             if values is None:
                 self._changed.wait(POLL)
@@ -149,12 +159,14 @@ class Jobs:
                 self._end(values, FAILED, "an unexpected error; the log of the server has its cause")
             finally:
                 self._running = None
+                if self.store.get(values["id"]) is None:  # deleted in the meantime
+                    self.store.remove_folder(values["id"])
 
     def _compute(self, values: dict[str, Any], ticket: Ticket) -> None:
         """Predict the file of a job, and end the job unless the server ends."""
         folder = self.store.folder_of(values["id"])
-        model = self.service.models.get(values["model"])
-        if model is None or model.version != values["version"]:
+        model = self.model_of(values)
+        if model is None:
             self._end(values, FAILED, "the server no longer has the model of this job: submit it again")
             return
         if not self.store.update(values["id"], (QUEUED,), state=RUNNING, started=time.time(), done=0, without=0):
@@ -205,3 +217,9 @@ class Jobs:
         folder = self.store.folder_of(values["id"])
         for name in (values["input"], "rows.partial"):
             (folder / name).unlink(missing_ok=True)
+
+
+def unknown_job() -> Refusal:
+    """The refusal of an id that no job has."""
+    message = "there is no such job: its id is wrong, or its result was deleted or has expired"
+    return Refusal(404, "unknown_job", message)

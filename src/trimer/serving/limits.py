@@ -10,6 +10,7 @@ from trimer.errors import ConfigError, TrimerError
 from trimer.suggestions import did_you_mean
 
 MIB = 1 << 20
+LONGEST = 2000  # characters of a message, which may repeat names of the client
 
 
 class Refusal(TrimerError):
@@ -19,7 +20,7 @@ class Refusal(TrimerError):
     """
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None):
-        super().__init__(message)
+        super().__init__(shortened(message))
         self.status, self.code, self.retry_after = status, code, retry_after
 
     def body(self) -> dict[str, Any]:
@@ -30,6 +31,12 @@ class Refusal(TrimerError):
     def headers(self) -> dict[str, str]:
         """The headers of the response."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+def shortened(message: str) -> str:
+    """A message without the middle of a long one: its end says what to do."""
+    half = LONGEST // 2
+    return message if len(message) <= LONGEST else f"{message[:half]} ... {message[-half:]}"
 
 
 @dataclass(frozen=True)

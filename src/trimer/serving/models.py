@@ -17,7 +17,7 @@ from trimer.errors import CheckpointError, TrimerError
 from trimer.prediction.embedder import Embedder
 from trimer.prediction.partial import Partial, digest_of
 from trimer.prediction.predictor import CHUNK, Prediction, Predictor, Records, check_inherits
-from trimer.serving.batching import Batcher, Ticket
+from trimer.serving.batching import Batcher, Cancelled, Ticket
 from trimer.serving.limits import Limits, Refusal
 from trimer.serving.parameters import samples
 from trimer.serving.rows import Rows, left_predictions, left_vectors, piece_size
@@ -111,7 +111,7 @@ class ServedModel:
                 computed = embedded_rows(computer, tables, compute, limits.check_numbers)
                 columns, total, left = list(EMBEDDING_COLUMNS), sum(map(len, tables)), partial(left_vectors, tables)
             else:
-                chunks = self.read(computer, records, limits)
+                chunks = self.read(computer, records, limits, ticket, self._reading)
                 if streamed:
                     size = piece_size(computer, chunks, batcher.budget(computer))
                 computed = computer.predict(chunks, compute=compute, size=size)
@@ -125,16 +125,17 @@ class ServedModel:
         return int(settings.get("seed") or 0) if samples(self.study) else None
 
     def read(
-        self, predictor: Predictor, records: list | Path, limits: Limits, lock: threading.Lock | None = None
+        self, predictor: Predictor, records: list | Path, limits: Limits, ticket: Ticket, lock: threading.Lock
     ) -> list[Records]:
         """The records as model inputs; Refusal if there are too many; a record that is too long has a reason.
 
-        lock: of the predictor; None for one that requests share.
+        lock: of the predictor, which reads in one thread at a time.
         """
         chunks, count = [], 0
-        with self._reader(predictor, lock or self._reading):
+        with self._reader(predictor, lock):
             source = predictor.read(records) if isinstance(records, Path) else iter([predictor.records(records)])
             for chunk in source:
+                ticket.check()
                 count += len(chunk)
                 limits.check_records(count)
                 shorten(chunk, predictor, limits.tokens)
@@ -151,7 +152,7 @@ class ServedModel:
                 kind.bound(MODIFICATIONS)
             try:
                 yield
-            except TrimerError:
+            except (TrimerError, Cancelled):
                 raise
             except Exception as error:
                 log.exception("records for %s cannot be read", self.name)
@@ -182,11 +183,11 @@ class ServedModel:
             tables = self._tables(computer, path, limits, lock)
             count = sum(map(len, tables))
         else:
-            chunks = self.read(computer, path, limits, lock)
+            chunks = self.read(computer, path, limits, ticket, lock)
             count = sum(map(len, chunks))
 
         def rows() -> Generator[Prediction]:
-            with Partial(output, dependencies) as finished:
+            with Partial(output, dependencies, announced=False) as finished:
                 if isinstance(computer, Embedder):
                     computed = embedded_rows(computer, tables, kept(compute, finished), limits.check_numbers)
                 else:

@@ -28,7 +28,6 @@ Result = TypeVar("Result")
 JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b")
 JSON_LINES = re.compile(r"application/(?:x-)?(?:jsonlines|jsonl|ndjson)\b")  # a record in each line
 FORM = "multipart/form-data"
-UNNAMED = ("", "text/plain", "application/x-www-form-urlencoded")  # what curl and others send if no type is given
 REQUEST = re.compile(rb"\s*\{\s*\"(?:records|parameters)\"\s*:")  # the start of a JSON request
 URL_KEYS = ("format",)  # of the query, which are not parameters
 FORM_MIB = 1  # largest field of a form that is not a file
@@ -85,7 +84,7 @@ async def body_of(
         else:
             name = NAMES.get(media.partition(";")[0].strip(), "")
             await _saved(_parts(request), folder / "raw")
-            if media.partition(";")[0].strip() in UNNAMED and is_request(folder / "raw"):
+            if is_request(folder / "raw"):
                 message = "the body is a JSON request: send it with the header Content-Type: application/json"
                 raise Refusal(415, "unsupported_format", message)
         path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
@@ -178,7 +177,8 @@ def _object(body: bytes | bytearray) -> dict[str, Any]:
     except ValueError as error:
         raise Refusal(400, "invalid_json", f"the body is not JSON ({str(error)[:100]})") from error
     if not isinstance(document, dict):
-        raise Refusal(422, "no_object", "the JSON must be an object")
+        what = {list: "a list", str: "a text", type(None): "null"}.get(type(document), "a value")
+        raise Refusal(422, "no_object", f'the JSON is {what} and must be an object, such as {{"records": [...]}}')
     return document
 
 

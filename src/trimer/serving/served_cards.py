@@ -17,6 +17,7 @@ from trimer.pretrained.packed import is_packed
 from trimer.serving import parameters
 from trimer.serving.limits import Limits
 from trimer.serving.plain_json import finite
+from trimer.serving.uploads import FILES
 
 if TYPE_CHECKING:
     from trimer.serving.models import ServedModel
@@ -27,12 +28,6 @@ log = logging.getLogger(__name__)
 EXAMPLES = 3  # records of the example of a card
 BOUNDS = ("max_length", "shortest", "longest", "highest_charge")  # of the training data, in tokens and residues
 FIELDS = ("id", "name", "precursor_mz", "adduct", "collision_energy", "instrument")  # of an example spectrum
-FILES = {
-    "spectra": ["MGF", "MSP", "mzML", "mzXML", "MassBank", "GNPS JSON", "MassSpecGym TSV"],
-    "molecules": ["SMILES", "SDF", "CSV", "TSV", "Parquet"],
-    "proteins": ["FASTA", "CSV", "TSV", "Parquet", "GenBank", "EMBL", "Swiss-Prot", "UniProt XML", "Stockholm"],
-    "peptides": ["CSV, TSV or Parquet of search engines and libraries", "DeepPhospho JSON"],
-}
 RECORDS = {
     "spectra": "objects with mz, intensity (or peaks), precursor_mz, adduct, and other fields of spectrum files",
     "molecules": "texts (SMILES or InChI), or objects with smiles and id",
@@ -66,7 +61,7 @@ def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str
         "input": {
             "kind": kind,
             "records": RECORDS[kind],
-            "files": FILES["peptides" if kind == "precursors" else kind],
+            "files": FILES[kind],
             "max_tokens": min(filter(None, (contract["data"].get("max_length"), limits.tokens))),
             "longer": LONGER[contract["data"].get("too_long") or "drop"],
         },

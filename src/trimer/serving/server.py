@@ -18,6 +18,7 @@ from trimer.api import load
 from trimer.checkpoint import checkpoint_path
 from trimer.errors import ConfigError, TrimerError
 from trimer.pretrained import registry
+from trimer.progress import no_displays
 from trimer.public import is_public
 from trimer.serving.app import create_app
 from trimer.serving.guards import Message, Receive, Send, refuse
@@ -193,7 +194,8 @@ def serve(cfg: DictConfig) -> None:
         handler.addFilter(not_collected)
     server = Server(uvicorn_config(app, host, port, limits, cfg.shutdown_seconds))
     log.info("serving at http://%s:%s; Ctrl-C ends", f"[{host}]" if ":" in host else host, port)
-    server.run()
+    with no_displays():
+        server.run()
     if failed:
         raise failed[0]
     if not server.started:

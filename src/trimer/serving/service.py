@@ -92,10 +92,14 @@ class Service:
 
     # ---------------------------------------------------------------- requests
 
-    def model(self, name: str) -> ServedModel:
-        """A served model; Refusal for an unknown name, or before the service is ready."""
+    def check_ready(self) -> None:
+        """Refusal before the models are loaded."""
         if not self.ready:
             raise Refusal(503, "not_ready", "the models are being loaded: try again", retry_after=2)
+
+    def model(self, name: str) -> ServedModel:
+        """A served model; Refusal for an unknown name, or before the service is ready."""
+        self.check_ready()
         if name not in self.models:
             raise Refusal(404, "unknown_model", f"there is no such model; this server has {', '.join(self.models)}")
         return self.models[name]

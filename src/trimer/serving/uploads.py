@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,20 @@ from tempfile import TemporaryDirectory
 
 from trimer.data.labelled.sequence_files import COLUMNS
 from trimer.data.proteins.entry_files import SUFFIXES as ENTRIES
-from trimer.data.text.compression import DAMAGE, format_of, plain_name, unpack
+from trimer.data.text.compression import DAMAGE, SUFFIXES, format_of, opened_zip, unpack
 from trimer.data.text.tables import delimiter_of
 from trimer.errors import InputError
 from trimer.peptides.conditions import CONDITION_COLUMNS
 from trimer.serving.limits import MIB, Refusal, too_large
 
 START = 1 << 16  # bytes by which a format is recognised
+FILES = {  # kind of records -> the formats, for people
+    "spectra": ["MGF", "MSP", "mzML", "mzXML", "MassBank", "GNPS JSON", "MassSpecGym TSV"],
+    "molecules": ["SMILES", "SDF", "CSV", "TSV", "Parquet"],
+    "proteins": ["FASTA", "CSV", "TSV", "Parquet", "GenBank", "EMBL", "Swiss-Prot", "UniProt XML", "Stockholm"],
+    "peptides": ["CSV, TSV or Parquet of search engines and libraries", "DeepPhospho JSON"],
+}
+FILES["precursors"] = FILES["peptides"]
 LAYERS = 2  # a compressed file in a compressed body
 PARQUET, HDF5 = b"PAR1", b"\x89HDF"
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -49,9 +55,11 @@ ROOTS = {"indexedmzML": ".mzml", "mzML": ".mzml", "mzXML": ".mzxml", "uniprot": 
 ROOT = re.compile(r"<([A-Za-z]\w*)")
 ENCODING = re.compile(rb"<\?xml[^>]*encoding=[\"']([\w.-]+)", re.IGNORECASE)
 ENCODINGS = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1", b"windows-1252")  # of XML; they show a document type
+WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 TABLES = (".csv", ".tsv", ".tab")
 HINTS = (".smi", ".smiles", ".fasta", ".fa", ".faa", ".sdf", *ENTRIES)
 NAMES = {"smiles", "sequence", "peptide", "peptide_sequence", "modified_sequence", "precursor_charge"}
+PACKED = re.compile(f"(?:{'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)  # at the end of a name
 DTD = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
@@ -97,13 +105,13 @@ def unpacked(raw: Path, name: str, limit_mib: float, limit: str = "limits.unpack
         raw.unlink()
         raw = inner
         if kind != "zip":
-            name = plain_name(Path(name))
+            name = PACKED.sub("", name)
     raise Refusal(422, "unreadable_file", f"the file is compressed more than {LAYERS} times: unpack it first")
 
 
 def _name_in_zip(path: Path) -> str:
-    with zipfile.ZipFile(path) as archive:
-        return next((info.filename for info in archive.infolist() if not info.is_dir()), "")
+    with path.open("rb") as file, opened_zip(path, file) as (_, member):
+        return member.filename
 
 
 def _copy(chunks: Iterator[bytes], target: Path, limit_mib: float, limit: str) -> None:
@@ -128,22 +136,35 @@ def suffix_of(path: Path, name: str, kind: str) -> str:
     if start.startswith(PARQUET):
         return ".parquet"
     text = _text(start)
+    if WEB_PAGE.match(start):
+        raise Refusal(415, "unsupported_format", "the file is a web page (HTML): send the file with the records itself")
     if text.lstrip().startswith("<"):
         _check_xml(path, start)
         root = ROOT.search(text)
-        return ROOTS.get(root[1] if root else "", ".xml")
+        suffix = ROOTS.get(root[1] if root else "", ".xml")
+        if suffix == ".xml" and kind != "proteins":
+            raise unknown_format("XML of this kind is", kind)
+        return suffix
     for pattern, suffix in FORMATS[kind]:
         if re.match(pattern, text) or (pattern[0] != "\\" and re.search(f"^{pattern}", text, re.MULTILINE)):
             return suffix
     return _table_or_list(text, name, kind)
 
 
+def unknown_format(what: str, kind: str) -> Refusal:
+    """The refusal of a file. what: its content, with a verb."""
+    message = f"{what} in no known format of {kind}: send {', '.join(FILES[kind])}, also compressed"
+    return Refusal(415, "unsupported_format", message)
+
+
 def _table_or_list(text: str, name: str, kind: str) -> str:
     """The suffix of a table, or of a list with a record in each line."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()] or [""]
     delimiter = delimiter_of(lines[0])
     cells = {cell.strip().strip('"').lower() for cell in lines[0].split(delimiter)}
     table = ".tsv" if delimiter == "\t" else ".csv"
+    if kind == "spectra" and table == ".csv":
+        raise unknown_format("the content is", kind)
     if kind in ("spectra", "peptides", "precursors"):
         return table
     hint = Path(name).suffix.lower()

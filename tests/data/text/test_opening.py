@@ -77,9 +77,24 @@ def test_a_zip_archive_of_one_file_is_read(tmp_path):
     assert [plain_name(tmp_path / name) for name in ("a.csv.gz", "a.csv.XZ", "a.csv")] == ["a.csv"] * 3
     with pytest.raises(InputError, match=r"two\.zip is a zip archive of 2 files \(a\.fa, b\.fa\): unpack it"):
         list(read_chunks(zipped(tmp_path / "two.zip", a__fa=b"x", b__fa=b"y")))
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match=r"in\.zip is not a complete zip file"):
+    whole = path.read_bytes()
+    central = whole.rindex(b"PK\x01\x02")
+    offset = bytearray(whole)
+    offset[central + 42 : central + 46] = b"\xff\xff\xff\x7f"  # of the member: outside of the file
+    for damaged in (whole[:-30], bytes(offset)):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"in\.zip is not a complete zip file"):
+            list(read_chunks(path))
+    other = whole.replace(b"\x08\x00", b"\x09\x00", 1)  # Deflate64, as Windows packs large files
+    path.write_bytes(other[:central] + other[central:].replace(b"\x08\x00", b"\x09\x00", 1))
+    with pytest.raises(InputError, match=r"in\.zip is a zip archive that is compressed by a method which is not read"):
         list(read_chunks(path))
+    book = tmp_path / "book.xlsx"
+    with zipfile.ZipFile(book, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(InputError, match=r"book\.xlsx is a document of Excel, LibreOffice or the like: save its table"):
+        list(read_chunks(book))
 
 
 def test_a_gzip_bomb_raises_after_the_allowed_content(tmp_path):

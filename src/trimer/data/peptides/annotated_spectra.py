@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from trimer.data.peptides.peptide_values import is_charge
 from trimer.data.text.tables import TableFile
 from trimer.peptides.notations import canonical
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
@@ -64,7 +65,7 @@ def make_spectrum(
 
 def _charge(cell: str | None) -> int:
     whole = (cell or "").strip().removesuffix(".0").removesuffix("+")
-    if not (whole.isdecimal() and int(whole)):
+    if not is_charge(whole):
         raise Unreadable(f"charge {cell} is not a whole number above 0" if cell else "no charge")
     return int(whole)
 

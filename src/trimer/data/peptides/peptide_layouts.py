@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from trimer.data.text.missing import known
-from trimer.data.text.tables import SHOWN, TableFile
+from trimer.data.text.tables import TableFile, shown_names
 from trimer.errors import InputError
 from trimer.peptides.notations import CARBAMIDOMETHYL
 
@@ -136,9 +136,8 @@ def find_layout(table: TableFile) -> str:
     """The name of the first layout that a table fits; InputError if there is none."""
     name = next((name for name, layout in LAYOUTS.items() if layout.fits(table)), None)
     if name is None:
-        shown = ", ".join(table.header[:SHOWN]) + (", ..." if len(table.header) > SHOWN else "")
         raise InputError(
-            f"{table.path}: the columns {shown} fit no known layout of peptides: name the column of the peptides "
-            "(data.source.sequence, or column to predict), and their notation if it is not ProForma"
+            f"{table.path}: the columns {shown_names(table.header)} fit no known layout of peptides: name the column "
+            "of the peptides (data.source.sequence, or column to predict), and their notation if it is not ProForma"
         )
     return name

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 CHARGES = tuple("123456")
+CHARGE_DIGITS = 3  # a number with more is no charge, and too many digits are no number for Python
 UNIT = re.compile(r"-?[\d.]+\s*(?:min|minutes|s|sec|seconds)", re.I)
 ReadValue = Callable[[str | None], str | None]
 
@@ -41,12 +42,17 @@ def read_retention(cell: str | None) -> str | None:
     raise BadValue(f"retention {cell} is not a number{hint}")
 
 
+def is_charge(text: str) -> bool:
+    """Whether a text is a whole number above 0, and no number that no ion can have."""
+    return text.isascii() and text.isdecimal() and len(text) <= CHARGE_DIGITS and int(text) > 0
+
+
 def read_charge(cell: str | None) -> str | None:
     """`2`, `+2`, `2+` or `2.0` as `2`; None for an empty cell."""
     if cell is None:
         return None
     whole = cell.removesuffix(".0").removeprefix("+").removesuffix("+")
-    if not (whole.isdecimal() and int(whole)):
+    if not is_charge(whole):
         several = re.fullmatch(r"\d+(?:\s*(?:[;,]|and)\s*\d+)+", cell)
         why = "lists several charges: write one row for each" if several else "is not a whole number above 0"
         raise BadValue(f"charge {cell} {why}")

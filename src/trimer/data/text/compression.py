@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from trimer.counts import counted
 from trimer.data.text.reading_limits import FREE, settings
 from trimer.errors import InputError
 
@@ -55,6 +58,7 @@ FORMATS: dict[bytes, tuple[str, Callable[[], Any]]] = {
     b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor),
 }
 ZIP = b"PK\x03\x04"
+OFFICE = ("[Content_Types].xml", "META-INF/manifest.xml")  # files in documents of Excel and of LibreOffice
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, BombError)
 
 
@@ -112,20 +116,39 @@ def _decompressed(stream: Any, data: bytes, size: int) -> Iterator[bytes]:
 
 
 def _unzip(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
-    with zipfile.ZipFile(file) as archive, archive.open(zip_member(path, archive)) as member:
-        try:
-            while chunk := member.read(size):
-                yield chunk
-        except (EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise EOFError(str(error) or "it ends early") from None
+    with opened_zip(path, file) as (archive, member), archive.open(member) as content:
+        while chunk := content.read(size):
+            yield chunk
+
+
+@contextmanager
+def opened_zip(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
+    """An archive and its only file; InputError if it cannot be read, EOFError if it is damaged.
+
+    `zipfile` raises errors of many types for damaged archives: OSError for offsets outside of the file, ValueError and
+    struct.error for wrong fields.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive, zip_member(path, archive)
+    except NotImplementedError as error:
+        raise InputError(
+            f"{path} is a zip archive that is compressed by a method which is not read ({error}): compress the file "
+            "again, as gzip or as zip with deflate"
+        ) from None
+    except (EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise EOFError(str(error) or "it ends early") from None
 
 
 def zip_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The only file in a zip archive; InputError for none, several, or one with a password."""
+    """The only file in a zip archive; InputError for none, several, one with a password, or an Excel workbook."""
     members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
+    if any(info.filename in OFFICE for info in members):
+        raise InputError(f"{path} is a document of Excel, LibreOffice or the like: save its table as CSV")
     if len(members) != 1:
         names = ", ".join(info.filename for info in members[:5]) or "none"
-        raise InputError(f"{path} is a zip archive of {len(members)} files ({names}): unpack it and name the files")
+        files = counted(len(members), "files")
+        raise InputError(f"{path} is a zip archive of {files} ({names}): unpack it and name the files")
     if members[0].flag_bits & 1:
         raise InputError(f"{path} is a zip archive with a password: unpack it first")
     return members[0]
@@ -135,6 +158,6 @@ def plain_name(path: Path) -> str:
     """File name without its compression suffix, or the name of the only file in a zip archive."""
     suffix = path.suffix.lower()
     if suffix == ".zip" and path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return Path(zip_member(path, archive).filename).name
+        with suppress(EOFError), path.open("rb") as file, opened_zip(path, file) as (_, member):
+            return Path(member.filename).name  # a damaged archive is reported when its content is read
     return path.name[: -len(suffix)] if suffix in SUFFIXES else path.name

@@ -31,7 +31,15 @@ KEYS = " (column=<name> of trimer predict and embed; data.source.column=<name> t
 SEQUENCES = ("smiles", "sequence")  # columns that are read without being named
 SHOWN = 20  # columns that an error message lists
 
+LONGEST = 60  # characters of a column that an error message shows
+
 Row = tuple[list[str | None], int, str | None]  # requested cells, line or row number, problem
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """The names of columns for an error message: the first ones, each cut to a readable length."""
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names[:SHOWN]]
+    return ", ".join([*shown, *["..."] * (len(names) > SHOWN)])
 
 
 class TableFile:
@@ -64,7 +72,7 @@ class TableFile:
         where = self.path if self.parquet else f"{self.path}, line 1"
         if matches:
             raise InputError(f"{where}: {len(matches)} columns are called '{name}': give them different names")
-        shown = ", ".join(self.header[:SHOWN]) + (", ..." if len(self.header) > SHOWN else "")
+        shown = shown_names(self.header)
         meant = did_you_mean(name, self.header)
         keys = KEYS if name.strip().lower() in SEQUENCES else ""  # other columns are named by the user
         raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}{keys}")

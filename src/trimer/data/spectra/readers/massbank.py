@@ -78,7 +78,7 @@ def _read_record(path: Path, lines: list[str], first: int, records: Records) -> 
     count = fields.pop("pk$num_peak", "")
     if not ended:
         problem = problem or "the record is truncated: its last line is not '//'"
-    elif count.isdigit() and int(count) != len(mz):
+    elif count.isdecimal() and count.lstrip("0") != str(len(mz) or ""):
         problem = problem or f"PK$NUM_PEAK is {count}, but {len(mz)} peaks follow"
     if "/" in fields.get("precursor_mz", ""):  # MS3: '300.12/150.03', the last is the precursor of this spectrum
         fields["precursor_mz"] = fields["precursor_mz"].rsplit("/", 1)[1]

@@ -126,9 +126,9 @@ class MspRecord:
             mz += [peak[0] for peak in peaks]
             intensity += [peak[1] for peak in peaks]
         counted = self.counted or str(len(mz))  # if not stated, the number of peaks that follow
-        if not counted.isdigit():
+        if not counted.isdecimal():
             problem = problem or f"'Num Peaks' is '{self.counted}', not a number"
-        elif int(counted) != len(mz):
+        elif counted.lstrip("0") != str(len(mz) or ""):  # Python reads no number with thousands of digits
             problem = (
                 problem or f"'Num Peaks' is {self.counted}, but {len(mz)} peaks follow; the record may be truncated"
             )
