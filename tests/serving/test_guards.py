@@ -176,7 +176,8 @@ def test_a_number_that_no_charge_is_concerns_its_row_only(client):
 JUNK = [
     None, True, 1e308, -1, "", "\x00", "💥" * 50, "C" * 2000, [], [[]], {}, {"a": {"b": []}}, {"": ""}, {"smiles": [1]},
     {"sequence": {}, "charge": "x"}, {"mz": "a", "intensity": []}, {"mz": [[1]], "intensity": [1]}, {"peaks": "1 2"},
-    {"mz": [1e400], "intensity": [None]}, {"mz": [10**400], "intensity": [1]}, 10**400, {"smiles": "CCO", "SMILES": "CC"},
+    {"mz": [1e400], "intensity": [None]}, {"mz": [10**400], "intensity": [1]}, 10**400,
+    {"smiles": "CCO", "SMILES": "CC"},
 ]  # fmt: skip
 
 

@@ -302,7 +302,7 @@ def test_a_running_job_that_is_deleted_leaves_nothing(open_jobs, service, monkey
     assert ended(client, submit(client).json()["id"])["state"] == "done"
 
 
-def test_a_job_continues_under_another_name_of_its_model_and_its_rows_outlive_it(open_jobs, service, monkeypatch, capfd):
+def test_a_job_continues_under_another_name_of_its_model_and_outlives_it(open_jobs, service, monkeypatch, capfd):
     jobs, client = open_jobs()
     job = submit(client).json()["id"]
     jobs.close()

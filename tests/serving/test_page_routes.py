@@ -123,6 +123,7 @@ def test_an_example_of_peptides_is_predicted_and_downloaded(tab, address):
     choose(tab, "peptide-rt")
     assert "24,124 records" in tab.inner_text("#banner")
     assert "Licence: Apache-2.0, as Trimer." in tab.inner_text("#banner")
+    assert "7 to 30 residues on one gradient; fine-tune it" in tab.inner_text("#banner")
     tab.click("#examples button >> nth=-1")
     predict(tab)
     assert "3 records, all predicted" in tab.inner_text("#status")
@@ -196,6 +197,7 @@ def test_a_spectrum_gets_drawn_candidates_and_zooms_by_keys(tab):
 def test_candidates_are_grouped_explain_peaks_and_are_linked(tab):
     choose(tab, "spectrums")
     banner = tab.inner_text("#banner")
+    assert "Limits of this model" in banner
     assert banner.count("spectrums/simulate") == 1 and "parts of up to" in banner
     tab.click("#examples button >> nth=1")
     tab.fill('[id="parameter-generator.num_samples"]', "4")

@@ -255,7 +255,10 @@ def test_the_card_names_columns_parameters_limits_and_an_example_that_works(clie
         assert answer.json()["without"] == 0
     rt = client.get("/v1/models/peptide-rt").json()
     assert rt["licence"] == "Apache-2.0, as Trimer"
-    assert client.get("/v1/models/kinds").json()["licence"] is None  # a run of the user
+    assert rt["task"] == "predicts the indexed retention time of a peptide"
+    assert "7 to 30 residues on one gradient" in rt["caveats"][0]
+    kinds = client.get("/v1/models/kinds").json()  # a run of the user
+    assert (kinds["licence"], kinds["caveats"], kinds["task"]) == (None, [], "predicts one of 2 classes of molecules")
     assert rt["table"]["rows"] and "C[UNIMOD:4]" in rt["knows"]["sites"]
     assert client.get("/v1/models/nothing").json()["error"]["code"] == "unknown_model"
 

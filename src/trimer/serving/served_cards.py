@@ -48,14 +48,15 @@ def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str
     """The card, plain values. records: of the example. answers: of each operation, to the first of these records."""
     study, loaded = model.study, model.model.loaded
     kind = study.example if "predict" in model.operations else study.entity
-    shown = model.model.card
+    shown, written = model.model.card, facts_of(model)
     contract = loaded.contract
     return {
         "name": model.name,
-        "task": study.description,
+        "task": written.get("does") or study.description,
+        "caveats": list(written.get("limits") or ()),
         "model": shown.model,
         "parameters": shown.parameters,
-        "licence": licence_of(model),
+        "licence": written.get("licence"),
         "version": model.version,
         "trimer_version": __version__,
         "input": {
@@ -82,10 +83,10 @@ def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str
     }
 
 
-def licence_of(model: ServedModel) -> str | None:
-    """The licence of the weights, as the card of a packed model names it; None for a run of the user."""
+def facts_of(model: ServedModel) -> Mapping[str, Any]:
+    """What the card of a packed model says: its purpose, licence and caveats; nothing for a run of the user."""
     path = model.model.path
-    return str(registry.facts(path)["licence"]) if is_packed(path) else None
+    return registry.facts(path) if is_packed(path) else {}
 
 
 def columns_of(answer: Answer) -> list[dict[str, str]]:

@@ -54,8 +54,11 @@ function shown(value, name = "") {
   if (Number.isInteger(value)) return String(value);
   if (/mz|mass/.test(name)) return value.toFixed(4);
   const size = Math.abs(value);
-  return size >= 1e6 || size < 1e-3 ? value.toExponential(1) : size >= 100 ? value.toFixed(1) : String(+value.toFixed(3));
+  return size >= 1e6 || size < 1e-3 ? value.toExponential(1) : size >= 100 ? value.toFixed(1) : String(+value.toFixed(size >= 10 ? 2 : 3));
 }
+
+// A number with as many decimals as the text of another number.
+const alike = (value, text) => text.includes("e") ? shown(value) : value.toFixed(text.split(".")[1]?.length ?? 0);
 
 const COLUMNS = {
   id: "id", precursor_mz: "precursor m/z", ppm_error: "mass error, ppm", p_molecule: "probability of the molecule",

@@ -106,7 +106,7 @@ function labels(row) {
   const numbers = columns.filter(name => !skipped.has(name) && typeof row[name] === "number" && name !== "applicability");
   for (const name of numbers.filter(name => !numbers.includes(name.replace(/_(low|high)$/, "")) || !/_(low|high)$/.test(name))) {
     const ends = [row[`${name}_low`], row[`${name}_high`]].filter(value => typeof value === "number");
-    const interval = ends.length === 2 ? ` (90 % interval ${ends.map(value => shown(value)).join(" to ")})` : "";
+    const interval = ends.length === 2 ? ` (90 % interval ${ends.map(value => alike(value, shown(row[name]))).join(" to ")})` : "";
     parts.push(element("p", { class: "value" }, shown(row[name]), element("span", { class: "soft" }, ` ${title(name)}${interval}`)));
   }
   if (probabilities.length) parts.push(bars(row, probabilities));

@@ -54,6 +54,9 @@ function showBanner(card) {
   }
   const bounds = [["shortest", known.shortest], ["longest", known.longest], ["highest charge", known.highest_charge]].filter(([, value]) => value !== undefined);
   if (bounds.length) lines.push(element("p", {}, `Peptides of the training data: ${bounds.map(pair => pair.join(" ")).join(", ")}.`));
+  const caveats = (card.caveats || []).map(sentence), few = caveats.length <= 2;
+  if (few) lines.push(...caveats.map(text => element("p", {}, text)));
+  else lines.push(element("details", {}, element("summary", {}, "Limits of this model"), element("ul", {}, ...caveats.map(text => element("li", {}, text)))));
   const table = testTable(card.table);
   if (table) lines.push(element("details", {}, element("summary", {}, "Results on the test split"), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Results on the test split" }, table)));
   $("banner").replaceChildren(...lines);
@@ -103,7 +106,7 @@ function showAnswer(sent, answer) {
   Object.assign(state, { sent, answer, selected: answer.rows[0]?.row ?? 1 });
   $("empty").hidden = true;
   const records = new Set(answer.rows.map(row => row.row)).size, failed = new Set(answer.rows.filter(row => row.reason !== null).map(row => row.row)).size;
-  if (!sent.job) progress(`${plural(records, "record")}, ${failed ? `${failed} without a prediction` : "all predicted"}. Model version ${answer.model_version}${answer.seed === null ? "" : `, seed ${answer.seed}`}.`);
+  if (!sent.job) progress(`${plural(records, "record")}, ${failed ? `${failed} without a prediction` : records === 1 ? "predicted" : "all predicted"}. Model version ${answer.model_version}${answer.seed === null ? "" : `, seed ${answer.seed}`}.`);
   problem(...(answer.warnings || []).map(text => element("p", {}, sentence(text))));
   if (!answer.rows.length) return problem("There are no records in the input.");
   showTable();
