@@ -256,7 +256,7 @@ def test_a_head_without_end_is_refused_and_a_long_body_in_small_chunks_is_read(r
         chunked.sendall(b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in records) + b"0\r\n\r\n")
         answer = b"".join(iter(lambda: chunked.recv(1 << 16), b""))
     assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert answer.count(b'"sequence": "PEPTIDEK"') == 3
+    assert answer.count(b'"sequence":"PEPTIDEK"') == 3
 
 
 def test_the_example_of_the_guide_predicts_peptides_spectra_and_known_proteins(running, all_models, capsys):

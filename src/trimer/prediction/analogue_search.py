@@ -117,4 +117,6 @@ class AnalogueSearch:
         """SMILES -> weight, in all 1, for each spectrum; sources: their tokens."""
         if self.regression is None or not len(table):
             return self.library.weights(table)
-        return self.library.weights(table, self.regression.predict(mean_states(self.net, sources)))
+        with torch.autocast(next(self.net.parameters()).device.type, enabled=False):  # also in a prediction in bf16
+            expected = self.regression.predict(mean_states(self.net, sources))
+        return self.library.weights(table, expected)

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Tokens, precursor m/z, adduct, and the cleaned spectrum if analogues of it are searched.
+SpectrumInput = tuple[np.ndarray, float, str | None, SpectrumTable | None]
 TEXT_COST = 16  # tokens that a text counts for in a batch: above about 128 texts a step gains no speed
 
 
@@ -169,21 +171,24 @@ class MoleculePredictor(Predictor):
             if self.page:
                 nearest = None if self.library is None or hit is None else self.library.table.peaks(hit[0])
                 self.spectra[row + 1] = CardSpectrum(*cleaned.peaks(index), library=nearest)
-        analogues = [None] * len(rows) if self.analogues is None else self.analogues.weights(cleaned, tokens)
-        inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), analogues, strict=True)
+        spectra = [None] * len(rows) if self.analogues is None else one_by_one(cleaned)
+        inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), spectra, strict=True)
         return Records(heads, reasons.tolist(), rows, dict(zip(rows, inputs, strict=True)), overlap)
 
-    def tokens_of(self, value: tuple[np.ndarray, float, str | None, Any]) -> int:
+    def tokens_of(self, value: SpectrumInput) -> int:
         return len(value[0])
 
-    def cost_of(self, value: tuple[np.ndarray, float, str | None, Any]) -> int:
+    def cost_of(self, value: SpectrumInput) -> int:
         """That of the generated texts; reading the spectrum costs little beside them."""
         generator = self.generator
         return TEXT_COST * (generator.beams if generator.method == "beam" else generator.num_samples)
 
-    def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None, Any]]) -> list[list[dict]]:
-        tokens, precursors, adducts, matches = zip(*inputs, strict=True)
-        analogues = None if self.analogues is None else matches
+    def predict_chunk(self, inputs: Sequence[SpectrumInput]) -> list[list[dict]]:
+        tokens, precursors, adducts, spectra = zip(*inputs, strict=True)
+        # Searched here, where spectra of several requests are together, and not when they are read.
+        search = self.analogues
+        together = SpectrumTable.concatenate([spectrum for spectrum in spectra if spectrum is not None])
+        analogues = None if search is None else search.weights(together, tokens)
         generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts, analogues)
         count = self.cfg.candidates if self.cfg.ranked or self.page else 1
         tolerance, only_agreeing = self.cfg.tolerance_ppm, self.cfg.only_agreeing
@@ -198,6 +203,13 @@ class MoleculePredictor(Predictor):
         for row in rows:
             row |= columns.get(row.get("rank", 0), {})
         return rows
+
+
+def one_by_one(spectra: SpectrumTable) -> list[SpectrumTable]:
+    """A table for each spectrum, with its peaks and its precursor m/z."""
+    columns = {"precursor_mz": spectra["precursor_mz"]}
+    bare = SpectrumTable.build(spectra.mz, spectra.intensity, spectra.offsets, columns)
+    return [bare.take(np.array([row])) for row in range(len(bare))]
 
 
 def candidate_rows(generated: GeneratedMolecules, count: int, tolerance_ppm: float, only_agreeing: bool) -> list[dict]:

@@ -12,7 +12,7 @@ from trimer.files import write_csv
 from trimer.prediction.embedder import Embedder
 from trimer.results.predictions import Predictions
 from trimer.serving.limits import Refusal
-from trimer.serving.plain_json import json_text
+from trimer.serving.plain_json import json_bytes, json_text
 from trimer.serving.rows import Answer
 from trimer.serving.vectors import write_vectors
 
@@ -109,7 +109,7 @@ def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) ->
     check_format(name, answer)
     path = folder / f"answer.{name}"
     if name == "json":
-        path.write_text(json_text(document(model, answer)), encoding="utf-8")
+        path.write_bytes(json_bytes(document(model, answer)))
     elif isinstance(answer.computer, Embedder):
         write_vectors(name, answer.rows, path, answer.computer.per_position)
     elif name == "parquet":

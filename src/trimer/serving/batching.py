@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 JOB_EVERY = 8  # of so many batches one begins with a job
 TRIM_EVERY = 500  # batches after which free memory is returned to the operating system
-WAIT_SECONDS = 0.05  # at most, for requests that are being read
+WAIT_SECONDS = 0.05  # at most, for requests that are being read,
+WAIT_SHARE = 0.05  # or this share of the time of the batch before, if that is longer
 LOOK_SECONDS = 2.0  # between two looks of a waiting thread whether its client has gone; each costs CPU time
 
 
@@ -188,7 +189,8 @@ class Batcher:
         """Let requests that are being read join the next batch, unless it is full or has waited long enough."""
         if not (self._waiting and self._reading):
             return
-        end, self._most = time.monotonic() + min(self._seconds, WAIT_SECONDS), self.budget(self._waiting[0].worker)
+        most = min(self._seconds, max(WAIT_SECONDS, WAIT_SHARE * self._seconds))
+        end, self._most = time.monotonic() + most, self.budget(self._waiting[0].worker)
         while self._waiting and self._reading and not self._is_full() and not self._closed:
             left = end - time.monotonic()
             if left <= 0:

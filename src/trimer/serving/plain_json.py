@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from starlette.responses import JSONResponse
 
 DEEPEST = 50  # levels of nested values
@@ -47,8 +48,19 @@ def json_text(value: Any) -> str:
         return json.dumps(finite(value), allow_nan=False)
 
 
+def json_bytes(value: Any) -> bytes:
+    """JSON of plain values in UTF-8, for responses; null for numbers that JSON does not have.
+
+    What orjson does not write (halves of characters, numbers above 64 bits) is escaped, or written, by `json_text`.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json_text(value).encode()
+
+
 class Json(JSONResponse):
-    """A response in ASCII, so that a message can repeat any text of a client."""
+    """A response that can hold any text of a client."""
 
     def render(self, content: Any) -> bytes:
-        return json_text(content).encode()
+        return json_bytes(content)

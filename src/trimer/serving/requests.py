@@ -33,7 +33,7 @@ URL_KEYS = ("format",)  # of the query, which are not parameters
 FORM_MIB = 1  # largest field of a form that is not a file
 IN_MEMORY = 1 << 18  # bytes of a JSON body that is read without a file
 NO_OBJECT = 'parameters must be a JSON object, such as {"seed": 1}'
-UNWATCHED = 0.2  # seconds of a computation after which a closed connection is noticed; most end before
+UNWATCHED = 1.0  # seconds of a computation after which a closed connection is noticed; most end before
 # Media type of a raw body -> the name that tells its format where the content fits several.
 NAMES = {
     "text/csv": "body.csv",
@@ -191,24 +191,20 @@ class Threads:
 
     async def run(self, request: Request, work: Callable[[threading.Event], Result]) -> Result:
         """The result of `work`, which gets an event that says that the client has gone."""
-        cancelled = threading.Event()
-        future = asyncio.get_running_loop().run_in_executor(self.pool, work, cancelled)
-        watch: asyncio.Future[None] | None = None
+        cancelled, loop = threading.Event(), asyncio.get_running_loop()
+        future = loop.run_in_executor(self.pool, work, cancelled)
+        watches: list[asyncio.Task[None]] = []
+        # A timer costs less than a task for each request; few requests take so long.
+        timer = loop.call_later(UNWATCHED, lambda: watches.append(loop.create_task(_watched(request, cancelled))))
         try:
-            await asyncio.wait({future}, timeout=UNWATCHED)
-            if not future.done():
-                watch = asyncio.ensure_future(_disconnected(request))
-                both: set[asyncio.Future[Any]] = {future, watch}
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not future.done():
-                cancelled.set()
             return await future
         finally:
+            timer.cancel()
+            for watch in watches:
+                watch.cancel()
             if not future.done():  # this request was cancelled; no one takes the result
                 cancelled.set()
                 future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            if watch is not None:
-                watch.cancel()
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
@@ -225,7 +221,8 @@ class Threads:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def _disconnected(request: Request) -> None:
-    """Return when the client has closed the connection; only after the body was read."""
+async def _watched(request: Request, cancelled: threading.Event) -> None:
+    """Set an event when the client has closed the connection; only after the body was read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    cancelled.set()

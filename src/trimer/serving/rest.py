@@ -27,7 +27,7 @@ from trimer.serving.answers import (
     write_answer,
 )
 from trimer.serving.models import ServedModel
-from trimer.serving.plain_json import json_text
+from trimer.serving.plain_json import json_bytes
 from trimer.serving.requests import Body, Threads, body_of
 from trimer.serving.rows import without
 from trimer.serving.service import Service
@@ -188,7 +188,7 @@ def answered(
     answer = service.answer(model, operation, body.records, body.parameters, cancelled)
     check_format(wanted, answer)
     if wanted == "json" and len(answer.predictions) <= IN_MEMORY and operation == "predict":
-        content = json_text(document(model, answer))
+        content = json_bytes(document(model, answer))
         return Response(content, media_type=MEDIA[wanted], headers=headers(origin_of(model, answer)))
     folder = Path(mkdtemp(prefix="trimer-"))
     try:

@@ -247,14 +247,12 @@ def flat(inputs: Sequence[ModelInput], conditions: np.ndarray | None = None) -> 
     }
     if not tables:
         return Flat.from_concatenated(tokens.values, tokens.lengths)
-    numbers = [sequence.modifications for sequence in inputs if sequence.modifications is not None]
+    modifications = Ragged.pack([row.modifications for row in inputs if row.modifications is not None])
     if len(tables) > 1:  # of several requests
         first = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]), strict=False))
-        numbers = [
-            np.where(n > 0, n + first[id(sequence.compositions)], 0)
-            for n, sequence in zip(numbers, inputs, strict=True)
-        ]
-    modifications = Ragged.pack(numbers)
+        before = np.repeat([first[id(sequence.compositions)] for sequence in inputs], modifications.lengths)
+        numbers = modifications.values
+        modifications = Ragged(np.where(numbers > 0, numbers + before, 0), modifications.offsets)
     return flat_peptides(tokens, modifications, np.concatenate(list(tables.values())), conditions)
 
 
