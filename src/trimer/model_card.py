@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimer.counts import counted
 from trimer.reporting.table import ERROR, HIGH, LOW
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def records_in_words(stage: Mapping[str, Any]) -> str:
     """`2,000 records`, or `5 parts of up to 2,000 records`; empty if the number is unknown."""
     if not (count := stage["rows"].get("train")):
         return ""
-    return f"{count:,} records" if stage["parts"] == 1 else f"{stage['parts']} parts of up to {count:,} records"
+    records = counted(count, "records")
+    return records if stage["parts"] == 1 else f"{stage['parts']} parts of up to {records}"
 
 
 def shape_in_words(net: Any) -> str:

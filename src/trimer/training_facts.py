@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trimer.chemistry.adducts import harmonise_adduct
+from trimer.counts import counted
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -39,9 +40,9 @@ def warn_of_unseen_spectra(loaded: Loaded, adducts: Sequence[str | None]) -> Non
     unseen = {name: count for name, count in counts.most_common() if name not in seen}
     if seen and unseen:
         log.warning(
-            "%s of %s spectra have an adduct that is not in the training data of this checkpoint: %s (trained on %s)",
+            "%s of %s have an adduct that is not in the training data of this checkpoint: %s (trained on %s)",
             f"{sum(unseen.values()):,}",
-            f"{len(adducts):,}",
+            counted(len(adducts), "spectra"),
             ", ".join(f"{name} ({count:,})" for name, count in unseen.items()),
             ", ".join(sorted(seen)),
         )
@@ -62,8 +63,8 @@ def unseen_sites_of(loaded: Loaded, texts: Sequence[str | None], rows: Iterable[
     unseen = {row: unseen_sites(text, seen) for row in rows if (text := texts[row]) is not None}
     if count := sum(map(bool, unseen.values())):
         log.warning(
-            "%s peptides have residues or modifications that are not in the training data: see the column `unseen`",
-            count,
+            "%s residues or modifications that are not in the training data: see the column `unseen`",
+            counted(count, "peptides", "have"),
         )
     return unseen
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from trimer.commands.next_steps import suggest
+from trimer.counts import counted
 
 if TYPE_CHECKING:
     from trimer.data.modules.base import PreparedData
@@ -30,7 +31,7 @@ def main(cfg: DictConfig) -> None:
         join(data, cfg.shards)
     data.setup()
     print(data.drops)
-    print(f"\n{len(data.store):,} rows in {data.folder} (vocabulary size {len(data.tokenizer):,})")
+    print(f"\n{counted(len(data.store), 'rows')} in {data.folder} (vocabulary size {len(data.tokenizer):,})")
     suggest("trimer train with the same choices, which reads the prepared data")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trimer.counts import counted
 from trimer.data.core.training_keys import IDENTITY, SPLITS, contains
 from trimer.files import write_csv, write_text
 
@@ -57,8 +58,8 @@ class TrainingOverlap:
         if not counts["records"]:
             return []
         lines = [
-            f"training data of the checkpoint: {counts['in_train']:,} of {counts['records']:,} {what} were in train, "
-            f"{counts['in_validation']:,} in validation only, {counts['new']:,} in neither, "
+            f"training data of the checkpoint: {counts['in_train']:,} of {counted(counts['records'], what)} were in "
+            f"train, {counts['in_validation']:,} in validation only, {counts['new']:,} in neither, "
             f"{counts['unknown']:,} unknown"
         ]
         for row in self.shared:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from trimer.accelerators.hardware import place
+from trimer.counts import counted
 from trimer.data.core.label_table import LabelTable
 from trimer.data.core.training_keys import sequence_keys
 from trimer.data.labelled.sequence_files import peptide_chunks, read_as
@@ -141,7 +142,7 @@ class FragmentPredictor(Predictor):
         if self.each_once:
             problems |= duplicates(sequences.texts, charges, table.places, problems)
         usable = [row for row in range(len(table)) if row not in problems]
-        log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
+        log.info("%s, %s usable", counted(len(table), "peptides"), f"{len(usable):,}")
         unseen = unseen_sites_of(self.loaded, sequences.texts, usable)
         heads: list[dict] = []
         for row, (name, text) in enumerate(zip(table.ids, table.texts, strict=True)):

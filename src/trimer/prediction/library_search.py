@@ -11,6 +11,7 @@ import numpy as np
 
 from trimer.baselines.spectrum_baselines import binned_cosines
 from trimer.chemistry.identifiers import inchikey_block1, parse
+from trimer.counts import counted
 from trimer.data.spectra.cleaning import clean_rows
 from trimer.data.spectra.cleaning.structures import fill_smiles
 from trimer.data.spectra.readers import read_spectra
@@ -43,9 +44,11 @@ class SpectrumLibrary:
         self.table, _, reasons = clean_rows(table, steps)
         if not len(self.table):
             first = next((reason for reason in reasons if reason), "no spectrum")
-            raise InputError(f"library={path}: none of {len(table):,} spectra can be used; the first: {first}")
+            raise InputError(
+                f"library={path}: none of {counted(len(table), 'spectra')} can be used; the first: {first}"
+            )
         self.ppm = ppm
-        log.info("library=%s: %s spectra, %s usable", path, f"{len(table):,}", f"{len(self.table):,}")
+        log.info("library=%s: %s, %s usable", path, counted(len(table), "spectra"), f"{len(self.table):,}")
 
     def nearest(self, spectra: SpectrumTable) -> list[dict[str, Any]]:
         """The columns of the most similar library spectrum for each cleaned spectrum; empty without a shared peak."""

@@ -29,6 +29,7 @@ import numpy as np
 
 from trimer.building import build
 from trimer.chemistry.molecule_definition import in_words
+from trimer.counts import counted
 from trimer.data.spectra.cleaning import clean_rows, warn_of_adducts
 from trimer.data.spectra.readers import read_spectra, spectrum_files
 from trimer.data.spectra.spectrum_table import SpectrumTable
@@ -150,7 +151,7 @@ class MoleculePredictor(Predictor):
         rows = kept.tolist()
         values, offsets = self.loaded.tokenizer.encode_spectra(cleaned)
         tokens = [values[start:stop] for start, stop in pairwise(offsets)]
-        log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
+        log.info("%s, %s usable", counted(len(table), "spectra"), f"{len(cleaned):,}")
         warn_of_unseen_spectra(self.loaded, cleaned["adduct"].tolist())
         self.report_empty_columns()
         heads = [

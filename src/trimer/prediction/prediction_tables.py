@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from trimer.counts import counted
 from trimer.errors import ConfigError, InputError
 from trimer.files import write_csv, write_text, written
 from trimer.prediction.structure_file import SDF, reasons_path
@@ -67,7 +68,7 @@ class PredictionFile:
         self.without += rows[0]["reason"] is not None
 
     def summary(self) -> str:
-        text = f"{self.path}: {self.predicted:,} {self.what} predicted"
+        text = f"{self.path}: {counted(self.predicted, self.what)} predicted"
         where = reasons_path(self.path) if self.path.suffix.lower() == SDF else "the column `reason`"
         return text + (f", {self.without:,} without a prediction (see {where})" if self.without else "")
 
@@ -117,13 +118,14 @@ class MoleculeFile(PredictionFile):
         if checked:
             text += (
                 f"\nwithin {self.tolerance_ppm:g} ppm of the precursor m/z: the first candidate for {first:,} of "
-                f"{len(checked):,} predicted spectra ({first / len(checked):.1%}), any candidate for {any_candidate:,}"
+                f"{counted(len(checked), 'predicted spectra')} ({first / len(checked):.1%}), any candidate for "
+                f"{any_candidate:,}"
             )
         if unchecked := len(self._best) - len(checked):
             nothing = sum(row["agrees"] is None and not row["adduct"] for row in self._best)
             text += (
-                f"\n{unchecked:,} predictions cannot be checked against the precursor: the adduct is not stated "
-                f"({nothing:,}), or it or the precursor m/z is unknown ({unchecked - nothing:,}). Their molecules may "
-                "have another mass; state the adduct in the file, or leave them out with only_agreeing=true"
+                f"\n{counted(unchecked, 'predictions')} cannot be checked against the precursor: the adduct is not "
+                f"stated ({nothing:,}), or it or the precursor m/z is unknown ({unchecked - nothing:,}). Their "
+                "molecules may have another mass; state the adduct in the file, or leave them out with only_agreeing=true"
             )
         return text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trimer.counts import counted
 from trimer.data.core.label_table import LabelTable
 from trimer.data.core.training_keys import sequence_keys
 from trimer.data.labelled.sequence_files import read_as, sequence_chunks
@@ -51,7 +52,7 @@ class SequencePredictor(Predictor):
             reason = reason or next(filter(None, records.reasons), None)
             yield records
         self.kind.spelling.warn()
-        log.info("%s sequences, %s usable", f"{first:,}", f"{usable:,}")
+        log.info("%s, %s usable", counted(first, "sequences"), f"{usable:,}")
         if first and not usable:
             log.warning(
                 "none of the %s rows of %s can be used, for example %s; check that the suffix fits the format (.csv, "

@@ -14,6 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
+from trimer.counts import counted
 from trimer.files import write_csv, written
 from trimer.peptides.channels import Channel
 from trimer.peptides.fragment_ions import fragment_mz
@@ -146,7 +147,7 @@ class LibraryFile:
         return self.path.with_name(f"{self.path.stem}.reasons.csv")
 
     def summary(self) -> str:
-        text = f"{self.path}: {self.fragments:,} fragments of {self.peptides:,} peptides"
+        text = f"{self.path}: {counted(self.fragments, 'fragments')} of {counted(self.peptides, 'peptides')}"
         text += (
             f", {self.unseen:,} of them with residues or modifications that are not in the training data"
             if self.unseen

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trimer.counts import counted
 from trimer.reporting.differences import to_markdown
 from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
 from trimer.reporting.verdicts import CERTAIN
@@ -122,7 +123,7 @@ def cost_of(runs: Sequence[Path]) -> str:
     threads = device.get("threads") or device.get("cores")
     names = device.get("gpus") or [f"{threads} {'thread' if threads == 1 else 'threads'} of {device.get('cpu')}"]
     hours = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
-    return f"{steps:,} steps in {hours} on {', '.join(dict.fromkeys(names))}"
+    return f"{counted(steps, 'steps')} in {hours} on {', '.join(dict.fromkeys(names))}"
 
 
 def steps_and_seconds(run: Path) -> tuple[int, float]:

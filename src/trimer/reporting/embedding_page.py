@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from trimer.counts import counted
 from trimer.files import write_text
 from trimer.reporting.label_figures import MISSING, Classes, explained_text, project
 from trimer.reporting.templates import render
@@ -59,7 +60,7 @@ def embedding_page(
         data[moment] = np.rint((points - low) / np.where(span > 0, span, 1) * GRID).astype(int).T.tolist()
         explained[moment] = explained_text(share)
     method = "the first two principal components" if projection == "pca" else "a UMAP"
-    about = f"{len(labels):,} sequences on {method}"
+    about = f"{counted(len(labels), 'sequences')} on {method}"
     about += "." if train.all() else f" of the {train.sum():,} training sequences (pale); the others are outlined."
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     path = Path(path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from trimer.counts import counted
 from trimer.reporting.labelled_peaks import RelativeSpectrum, place_labels
 
 HALF_LABEL, LABEL_HEIGHT = 23, 12  # pixels of the label of a peak: half its width, its height
@@ -137,7 +138,7 @@ def spectrum_svg(
     _label_peaks(plot, spectrum, labels, annotations or {})
     known = {} if spectrum.precursor is None else {"precursor": spectrum.precursor}
     range_ = {"low": round(limits[0], 4), "high": round(limits[1], 4)}
-    title = f"{len(spectrum.peaks)} peaks" + ("" if annotations is None else f", {len(annotations)} annotated")
+    title = counted(len(spectrum.peaks), "peaks") + ("" if annotations is None else f", {len(annotations)} annotated")
     kind = "spectrum" if annotations is None else "spectrum annotated"
     return plot.svg(title, kind, up=INTENSITY, **range_, **known)
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from markupsafe import Markup, escape
 
+from trimer.counts import counted
 from trimer.reporting.curves import Curve
 from trimer.reporting.spectrum_svg import Plot, ticks
 
@@ -176,7 +177,7 @@ def curve_chart(title: str, curves: Mapping[int, Curve], classes: Sequence[str],
         d = "M" + "L".join(f"{x:g} {y:g}" for x, y in points) + ("h.1" if len(points) == 1 else "")
         plot.parts.append(f'<path class="run {classes[run]}" data-run="{run}" d="{d}"/>')
     plot.parts.append("</svg>")
-    return plot.svg(f"{title}: {len(curves)} runs", "runs")
+    return plot.svg(f"{title}: {counted(len(curves), 'runs')}", "runs")
 
 
 def steps_text(step: float) -> str:
@@ -212,7 +213,9 @@ def parallel_chart(shown: Sequence[Axis], classes: Sequence[str]) -> Markup:
             f'<rect class="brush" data-axis="{place}" x="{x - 14:g}" y="{plot.top}" width="28" '
             f'height="{plot.bottom - plot.top}"><title>{escape(axis.name)}</title></rect>'
         )
-    return plot.svg(f"parallel coordinates of {len(classes)} runs", "runs parallel", top=plot.top, bottom=plot.bottom)
+    return plot.svg(
+        f"parallel coordinates of {counted(len(classes), 'runs')}", "runs parallel", top=plot.top, bottom=plot.bottom
+    )
 
 
 def setting_chart(across: Axis, up: Axis, classes: Sequence[str]) -> Markup:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from trimer.counts import counted
 from trimer.files import write_text
 from trimer.progress import tracked
 from trimer.reporting.attempts import attempt
@@ -84,7 +85,7 @@ def _header(shown: Shown, title: str) -> Markup:
     states: dict[str, int] = {}
     for run in summary.runs:
         states[run.status] = states.get(run.status, 0) + 1
-    figures = [{"name": "Runs", "value": f"{len(summary.runs):,}", "note": f"{len(summary.groups):,} settings"}]
+    figures = [{"name": "Runs", "value": f"{len(summary.runs):,}", "note": counted(len(summary.groups), "settings")}]
     finished = ", ".join(f"{count:,} {status}" for status, count in states.items() if status != "ok")
     figures.append({"name": "Finished", "value": f"{states.get('ok', 0):,}", "note": finished or "all"})
     best = summary.best or best_group(shown)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trimer.counts import counted
 from trimer.errors import InputError
 from trimer.results.html_tables import html_table
 
@@ -75,7 +76,7 @@ class Embeddings:
         missing = sum(row is None for row in self.vectors)
         what = "a vector for each position of" if self.per_position else "a vector for each of"
         without = f", {missing:,} without" if missing else ""
-        return f"Embeddings: {what} {len(self):,} records{without}; {self.width} values in a vector"
+        return f"Embeddings: {what} {counted(len(self), 'records')}{without}; {self.width} values in a vector"
 
     def _repr_html_(self) -> str:
         rows = [self._row(row) for row in range(min(len(self), 20))]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from trimer.counts import counted
 from trimer.errors import InputError
 from trimer.files import write_csv
 from trimer.results.html_tables import html_table
@@ -70,7 +71,7 @@ class Predictions:
 
     def __repr__(self) -> str:
         missing = f", {len(self.reasons):,} without a prediction (column 'reason')" if self.reasons else ""
-        return f"Predictions: {len(self):,} rows for {self.what}{missing}; columns: {', '.join(self.columns)}"
+        return f"Predictions: {counted(len(self), 'rows')} for {self.what}{missing}; columns: {', '.join(self.columns)}"
 
     def _repr_html_(self) -> str:
         empty = {name for name in self.columns if all(row[name] is None for row in self.rows)}

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trimer.accelerators.free_memory import trim
+from trimer.counts import counted
 from trimer.errors import TrimerError
 from trimer.prediction.workers import Compute, Worker, results_of
 from trimer.serving.limits import Refusal
@@ -244,7 +245,7 @@ class Batcher:
         except TrimerError as error:  # a setting, which is the same for all rows
             results = [error] * len(batch)
         except Exception:
-            log.exception("%s inputs failed together; each is computed alone", len(batch))
+            log.exception("%s failed together; each is computed alone", counted(len(batch), "inputs"))
             results = [self._alone(chunk, row) for chunk, row in batch]
         for (chunk, row), result in zip(batch, results, strict=True):
             if isinstance(result, TrimerError):

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from trimer.counts import counted
 from trimer.errors import ConfigError, TrimerError
 from trimer.locks import FolderLock
 from trimer.serving.answers import lines
@@ -86,7 +87,7 @@ class Jobs:
     def check_room(self) -> None:
         """Refusal if too many jobs wait."""
         if self.store.count(QUEUED) >= self.limits.waiting:
-            message = f"{self.limits.waiting} jobs wait, the limit jobs.waiting: try again later"
+            message = f"{counted(self.limits.waiting, 'jobs', 'wait')}, the limit jobs.waiting: try again later"
             raise Refusal(429, "too_many_jobs", message, retry_after=60)
 
     def known(self, job: str) -> dict[str, Any]:

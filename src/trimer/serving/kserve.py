@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from trimer.counts import counted
 from trimer.peptides.channels import Channel, channels_of, possible
 from trimer.peptides.fragment_ions import LOSSES, fragment_masses
 from trimer.peptides.proforma import PROTON, read_proforma
@@ -215,7 +216,9 @@ def fragment_tensors(answer: Answer, channels: Sequence[Channel], width: int) ->
         sites = len(peptide.letters) - 1
         size = sites * len(channels)
         if size > width:
-            prediction["reason"] = f"{sites + 1} residues, the tensors have room for {width // len(channels) + 1}"
+            prediction["reason"] = (
+                f"{counted(sites + 1, 'residues')}, the tensors have room for {width // len(channels) + 1}"
+            )
             continue
         values = np.asarray(prediction["intensities"], np.float32)
         intensities[row, :size] = np.where(possible(peptide, prediction["charge"], channels), values, -1).ravel()

@@ -66,7 +66,7 @@ class Limits:
             raise Refusal(
                 413,
                 "too_many_records",
-                f"{count:,} records or more are above the limit of {self.records:,} (limits.records, for jobs "
+                f"{count:,} or more records are above the limit of {self.records:,} (limits.records, for jobs "
                 "jobs.records): send fewer",
             )
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from trimer import __version__
+from trimer.counts import counted
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.prediction.embedding import budget
 from trimer.prediction.predictor import Prediction
@@ -111,7 +112,8 @@ class Service:
                 raise Refusal(
                     429,
                     "too_many_requests",
-                    f"{self._active} requests are in progress, the limit limits.requests: try again later",
+                    f"{counted(self._active, 'requests', 'are')} in progress, the limit limits.requests: try "
+                    "again later",
                     retry_after=max(1, round(self._seconds)),
                 )
             self._active += 1

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from trimer.counts import counted
 from trimer.errors import TrimerError
 from trimer.prediction.predictor import CHUNK, Prediction
 from trimer.serving.answers import lines
@@ -57,7 +58,9 @@ class RowStream:
             raise
         except Exception as error:
             if not isinstance(error, TrimerError):
-                log.exception("an unexpected error after %s rows of a stream", self._done + len(predictions))
+                log.exception(
+                    "an unexpected error after %s of a stream", counted(self._done + len(predictions), "records")
+                )
             reason = self._public(str(error)) if isinstance(error, TrimerError) else UNEXPECTED
             self.rows.computed = self.rows.left(self._done + len(predictions), reason)
             predictions += itertools.islice(self.rows.computed, CHUNK)

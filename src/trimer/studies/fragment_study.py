@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from trimer.building import build
+from trimer.counts import counted
 from trimer.errors import CheckpointError
 from trimer.models.fragment_model import Fragments
 from trimer.studies.settings import LIBRARIES, PEPTIDES, SEQUENCES, check_predict_settings
@@ -82,7 +83,7 @@ class FragmentStudy(Study):
         attempt("spectra.png", mirror_spectra, evaluation, out / "spectra.png")
         charts = {label: (draw_distribution, evaluation.values[name], label) for name, label in SHOWN.items()}
         further = {"Spectra": lambda: mirror_cards(evaluation)}
-        count = f"{len(evaluation.ids):,} spectra"
+        count = counted(len(evaluation.ids), "spectra")
         subtitle = (
             f"A language model of peptides predicts the intensities of {', '.join(data.classes)}. Evaluated on {count} "
             f"of {rows_of(split)}."

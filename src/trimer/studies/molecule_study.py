@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trimer.building import build
+from trimer.counts import counted
 from trimer.errors import ConfigError
 from trimer.studies.settings import MOLECULES, check_predict_settings
 from trimer.studies.study import FINE_TUNE, PRE_TRAINED, Measurement, Study
@@ -196,7 +197,7 @@ class MoleculeStudy(Study):
         attempt("tanimoto.png", similarity_distribution, evaluation.similarities, out / "tanimoto.png")
         attempt("spectra.png", lambda: spectra_grid([record for _, record in evenly(shown, 8)], out / "spectra.png"))
         short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
-        count = f"{len(shown):,} spectra"
+        count = counted(len(shown), "spectra")
         where = (measurement.folder, measurement.split, len(shown), "spectra")
         rows = attempt("the description of the rows", lambda: evaluated_rows(*where)) or count
         page = {

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trimer.counts import counted
 from trimer.errors import InputError
 
 WIDTH = 80  # characters of a line
@@ -58,7 +59,7 @@ class DropReport:
         path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
-        lines = [f"{self.records:,} records in, {self.left:,} left"]
+        lines = [f"{counted(self.records, 'records')} in, {self.left:,} left"]
         for row in self.rules:
             if not row["dropped"]:
                 continue

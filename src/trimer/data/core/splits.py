@@ -20,6 +20,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from trimer.counts import counted
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Split:
         identical is left out: it would reassure without saying anything about similar sequences.
         """
         if self.names == (WHOLE,):
-            return f"not split: all {len(self.rows(WHOLE)):,} rows are measured"
+            return f"not split: all {counted(len(self.rows(WHOLE)), 'rows', 'are')} measured"
         sizes = ", ".join(f"{name} {len(self.rows(name)):,}" for name in self.names)
         lines = [f"split by {self.manifest.get('method')}: {sizes} rows"]
         for row in overlap:

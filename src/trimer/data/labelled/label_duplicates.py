@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trimer.counts import counted
 from trimer.errors import ConfigError
 from trimer.targets import target_of
 
@@ -36,10 +37,11 @@ class Duplicates:
         """Messages for the user, one sentence each."""
         if not self.differing:
             return []
+        removed = counted(self.removed, "rows", "were")
         resolution = {
             "keep": "all are kept: choose data.duplicates=mean (numbers), majority (classes) or drop",
-            "mean": f"each now has the mean of its values, {self.removed:,} rows were merged",
-            "majority": f"each now has its most frequent label, {self.removed:,} rows were merged or had no majority",
+            "mean": f"each now has the mean of its values, {removed} merged",
+            "majority": f"each now has its most frequent label, {removed} merged or had no majority",
             "drop": f"all their {self.removed:,} rows were dropped",
         }[way]
         return [

@@ -12,6 +12,7 @@ from typing import Unpack
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from trimer.counts import counted
 from trimer.data.core.batches import FragmentBatch
 from trimer.data.core.drops import DropReport
 from trimer.data.core.ragged import Ragged
@@ -226,7 +227,7 @@ def predictable(
         if row in reasons or letters is None:
             continue
         if not shortest <= len(letters) <= longest:
-            reasons[row] = f"{len(letters)} residues, but the model was trained on {shortest} to {longest}"
+            reasons[row] = f"{counted(len(letters), 'residues')}, but the model was trained on {shortest} to {longest}"
         elif not 1 <= charges[row] <= highest:
             charge = f"charge {charges[row]}" if charges[row] else "no charge"
             reasons[row] = f"{charge}, but the model was trained on charges 1 to {highest}"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from trimer.counts import counted
 from trimer.data.core.label_table import FILE, LabelTable, check_limit, empty_table, limited, settings_text
 from trimer.data.peptides.library_tables import is_library, precursor_columns
 from trimer.data.peptides.peptide_layouts import LAYOUTS, Layout, find_layout, lost_modification, unread_modifications
@@ -211,7 +212,7 @@ class PeptideFiles(NamedFiles):
                 if problem is None:
                     seen.add(identity)
                 yield cells[: len(names)], number, problem
-        log.info("%s: %s rows of fragments are %s precursors", table.path.name, f"{rows:,}", f"{len(seen):,}")
+        log.info("%s: %s of fragments are %s", table.path.name, counted(rows, "rows"), counted(len(seen), "precursors"))
 
     def _run(self, table: TableFile, layout: Layout, value: str | None) -> str | None:
         """The column of the raw file, if the retention time depends on the run."""

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trimer.counts import counted
+
 log = logging.getLogger(__name__)
 
 SHARED = 20  # peptides that two runs must share before they are aligned
@@ -58,7 +60,7 @@ def merged(records: Iterable[Record], charges: bool) -> Iterator[Record]:
     peptides = sum(not record.problem for record in records_of.values())
     if rows > peptides:
         what = "all charges" if charges else "the median retention time"
-        log.info("merged %s rows into %s peptides with %s", f"{rows:,}", f"{peptides:,}", what)
+        log.info("merged %s into %s with %s", counted(rows, "rows"), counted(peptides, "peptides"), what)
     yield from records_of.values()
 
 
@@ -79,7 +81,7 @@ def _over_runs(records_of: Mapping[object, Record]) -> dict[object, Record]:
             len(unaligned), len(runs), ", ".join(unaligned[:3]) + (", ..." if len(unaligned) > 3 else ""), reference,
         )  # fmt: skip
     if aligned := sum(line is not None for line in lines.values()):
-        log.info("aligned %s runs to %s by linear fits of shared peptides", aligned, reference)
+        log.info("aligned %s to %s by linear fits of shared peptides", counted(aligned, "runs"), reference)
     out: dict[object, Record] = {}
     texts: dict[object, list[str]] = {}
     for key, record in records_of.items():

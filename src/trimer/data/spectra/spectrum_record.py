@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from trimer.counts import counted
+
 
 @dataclass(repr=False)
 class Spectrum:
@@ -21,7 +23,7 @@ class Spectrum:
         return len(self.mz)
 
     def __repr__(self) -> str:
-        about = [self.fields.get("id"), self._precursor_text(), self.fields.get("adduct"), f"{len(self):,} peaks"]
+        about = [self.fields.get("id"), self._precursor_text(), self.fields.get("adduct"), counted(len(self), "peaks")]
         problem = self.fields.get("problem")
         return f"Spectrum({', '.join(str(text) for text in about if text)}{f'; problem: {problem}' if problem else ''})"
 

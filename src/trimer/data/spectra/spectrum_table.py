@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from trimer.counts import counted
 from trimer.data.spectra.spectrum_record import Spectrum
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class SpectrumTable:
         return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
-        text = f"SpectrumTable of {len(self):,} spectra with {len(self.mz):,} peaks"
+        text = f"SpectrumTable of {counted(len(self), 'spectra')} with {counted(len(self.mz), 'peaks')}"
         precursors = self.columns["precursor_mz"]
         if np.isfinite(precursors).any():
             text += f", precursor m/z {np.nanmin(precursors):.4f} to {np.nanmax(precursors):.4f}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+from trimer.counts import counted
 from trimer.data.spectra.readers.record_table import Records
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import broken_end, read_text_so_far
@@ -79,7 +80,7 @@ def _read_record(path: Path, lines: list[str], first: int, records: Records) -> 
     if not ended:
         problem = problem or "the record is truncated: its last line is not '//'"
     elif count.isdecimal() and count.lstrip("0") != str(len(mz) or ""):
-        problem = problem or f"PK$NUM_PEAK is {count}, but {len(mz)} peaks follow"
+        problem = problem or f"PK$NUM_PEAK is {count}, but {counted(len(mz), 'peaks', 'follow')}"
     if "/" in fields.get("precursor_mz", ""):  # MS3: '300.12/150.03', the last is the precursor of this spectrum
         fields["precursor_mz"] = fields["precursor_mz"].rsplit("/", 1)[1]
     records.add(path, mz, intensity, fields, first, problem)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from trimer.counts import counted
 from trimer.data.spectra.readers.record_table import Records
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import broken_end, lines_until_break
@@ -125,12 +126,14 @@ class MspRecord:
                 continue
             mz += [peak[0] for peak in peaks]
             intensity += [peak[1] for peak in peaks]
-        counted = self.counted or str(len(mz))  # if not stated, the number of peaks that follow
-        if not counted.isdecimal():
+        stated = self.counted or str(len(mz))  # if not stated, the number of peaks that follow
+        if not stated.isdecimal():
             problem = problem or f"'Num Peaks' is '{self.counted}', not a number"
-        elif counted.lstrip("0") != str(len(mz) or ""):  # Python reads no number with thousands of digits
+        elif stated.lstrip("0") != str(len(mz) or ""):  # Python reads no number with thousands of digits
             problem = (
-                problem or f"'Num Peaks' is {self.counted}, but {len(mz)} peaks follow; the record may be truncated"
+                problem
+                or f"'Num Peaks' is {self.counted}, but {counted(len(mz), 'peaks', 'follow')}; the record may be "
+                "truncated"
             )
         records.add(path, mz, intensity, self.fields, self.line, problem)
 
