@@ -19,3 +19,15 @@ from trimer.counts import counted
 )
 def test_the_noun_agrees_with_the_number(number, plural, text):
     assert counted(number, plural) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "verb", "text"),
+    [
+        (1, "have", "1 row has"),
+        (3, "were", "3 rows were"),
+        (1, "wait", "1 row waits"),
+    ],
+)
+def test_the_verb_agrees_with_the_number(number, verb, text):
+    assert counted(number, "rows", verb) == text

@@ -243,7 +243,7 @@ def test_every_row_without_a_spectrum_has_the_correct_reason(run, folder):
         22: "the same peptide and charge as pepin.csv, line 2",
         23: "collision energy abc is not a number",
         24: "collision energy -5 is below 0 or infinite",
-        26: "1 residues, but the model was trained on 7 to 30",
+        26: "1 residue, but the model was trained on 7 to 30",
         27: "73 residues, but the model was trained on 7 to 30",
         28: "residue p is not one of the 20",
     }

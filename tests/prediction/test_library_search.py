@@ -64,7 +64,7 @@ def test_hits_do_not_depend_on_the_other_spectra(library, monkeypatch):
 def test_a_library_without_usable_spectra_or_a_wrong_tolerance_raises_an_error(tmp_path, library):
     path = tmp_path / "bad.mgf"
     path.write_text(RECORD.format("a", 100.0, "", "85.028 nan\n97 1\n98 1"))
-    with pytest.raises(InputError, match=r"none of 1 spectra can be used; the first: .*is not a positive m/z"):
+    with pytest.raises(InputError, match=r"none of 1 spectrum can be used; the first: .*is not a positive m/z"):
         SpectrumLibrary(str(path), STEPS, 20.0)
     with pytest.raises(ConfigError, match="library_ppm=0"):
         SpectrumLibrary(library, STEPS, 0)

@@ -126,6 +126,7 @@ class MoleculeFile(PredictionFile):
             text += (
                 f"\n{counted(unchecked, 'predictions')} cannot be checked against the precursor: the adduct is not "
                 f"stated ({nothing:,}), or it or the precursor m/z is unknown ({unchecked - nothing:,}). Their "
-                "molecules may have another mass; state the adduct in the file, or leave them out with only_agreeing=true"
+                "molecules may have another mass; state the adduct in the file, or leave them out with "
+                "only_agreeing=true"
             )
         return text

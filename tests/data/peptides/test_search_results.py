@@ -159,7 +159,7 @@ def test_runs_with_shared_peptides_are_aligned_linearly(tmp_path, caplog):
     assert len(table) == 61
     assert [retention[text] for text in peptides(60)] == pytest.approx([10 + n for n in range(60)])
     assert retention["AAAAAK"] == pytest.approx(20)
-    assert "aligned 1 runs to long" in caplog.text
+    assert "aligned 1 run to long" in caplog.text
 
 
 def test_runs_that_cannot_be_aligned_stay_separate(tmp_path, caplog):
