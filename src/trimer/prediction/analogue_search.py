@@ -93,7 +93,8 @@ def mean_states(net: Any, sources: Sequence[np.ndarray]) -> Tensor:
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH].tolist()
         flat = Flat.pack([sources[row] for row in batch])
-        states = net.encode(flat.to(device)).float().cpu().split([len(sources[row]) for row in batch])
+        with torch.autocast(device.type, enabled=False):  # full precision, also in a prediction in bf16
+            states = net.encode(flat.to(device)).float().cpu().split([len(sources[row]) for row in batch])
         rows |= {row: state.mean(0) for row, state in zip(batch, states, strict=True)}
     net.train(training)
     return torch.stack([rows[row] for row in range(len(sources))])
@@ -117,6 +118,4 @@ class AnalogueSearch:
         """SMILES -> weight, in all 1, for each spectrum; sources: their tokens."""
         if self.regression is None or not len(table):
             return self.library.weights(table)
-        with torch.autocast(next(self.net.parameters()).device.type, enabled=False):  # also in a prediction in bf16
-            expected = self.regression.predict(mean_states(self.net, sources))
-        return self.library.weights(table, expected)
+        return self.library.weights(table, self.regression.predict(mean_states(self.net, sources)))

@@ -142,7 +142,7 @@ def suffix_of(path: Path, name: str, kind: str) -> str:
         _check_xml(path, start)
         root = ROOT.search(text)
         suffix = ROOTS.get(root[1] if root else "", ".xml")
-        if suffix == ".xml" and kind != "proteins":
+        if suffix == ".xml" and "UniProt XML" not in FILES[kind]:
             raise unknown_format("XML of this kind is", kind)
         return suffix
     for pattern, suffix in FORMATS[kind]:
@@ -163,7 +163,7 @@ def _table_or_list(text: str, name: str, kind: str) -> str:
     delimiter = delimiter_of(lines[0])
     cells = {cell.strip().strip('"').lower() for cell in lines[0].split(delimiter)}
     table = ".tsv" if delimiter == "\t" else ".csv"
-    if kind == "spectra" and table == ".csv":
+    if table == ".csv" and not any("CSV" in name for name in FILES[kind]):
         raise unknown_format("the content is", kind)
     if kind in ("spectra", "peptides", "precursors"):
         return table

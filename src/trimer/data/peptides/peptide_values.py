@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 CHARGES = tuple("123456")
-CHARGE_DIGITS = 3  # a number with more is no charge, and too many digits are no number for Python
+CHARGE_DIGITS = 3  # a number with more is not a charge, and Python does not read thousands of digits
 UNIT = re.compile(r"-?[\d.]+\s*(?:min|minutes|s|sec|seconds)", re.I)
 ReadValue = Callable[[str | None], str | None]
 
