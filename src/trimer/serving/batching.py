@@ -2,8 +2,8 @@
 
 One thread computes. While it does, further inputs arrive, and the next batch takes as many of them as the budget of
 tokens allows. It waits for requests that are being read at this moment, since reading and computing share the cores,
-but never longer than the batch before took, and for no others. Interactive requests come before jobs, but some batches
-begin with a job, so that jobs advance on a busy server too.
+but not long beside the batch before (WAIT_SECONDS, WAIT_SHARE), and for no others. Interactive requests come before
+jobs, but some batches begin with a job, so that jobs advance on a busy server too.
 """
 
 from __future__ import annotations
