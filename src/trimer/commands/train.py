@@ -94,7 +94,8 @@ def train(cfg: DictConfig) -> float | None:
         if cfg.resume:
             run.start(cfg)
         task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
-        data.save_reports(run.path)
+        if first_process():
+            data.save_reports(run.path)
         attempt("the data of the tracker", publishing.log_data, trainer, run.path)
         started, memory = time.perf_counter(), peak_memory()
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
