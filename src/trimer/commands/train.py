@@ -93,8 +93,8 @@ def train(cfg: DictConfig) -> float | None:
         run.record_data(data, RESTORE, config)
         if cfg.resume:
             run.start(cfg)
-        task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
-        if first_process():
+        if first_process():  # which writes the checkpoints
+            task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
             data.save_reports(run.path)
         attempt("the data of the tracker", publishing.log_data, trainer, run.path)
         started, memory = time.perf_counter(), peak_memory()
