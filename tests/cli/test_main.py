@@ -181,8 +181,12 @@ def test_an_interruption_caught_by_lightning_has_exit_code_130():
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError("[/pytorch/gloo/transport/tcp/pair.cc:537] Read error [10.77.0.2]:62134: Connection reset by peer."),
-        type("DistBackendError", (RuntimeError,), {})("NCCL error: remote process exited or there was a network error\nx"),
+        RuntimeError(
+            "[/pytorch/gloo/transport/tcp/pair.cc:537] Read error [10.77.0.2]:62134: Connection reset by peer."
+        ),
+        type("DistBackendError", (RuntimeError,), {})(
+            "NCCL error: remote process exited or there was a network error\nx"
+        ),
     ],
     ids=["Gloo", "NCCL"],
 )

@@ -16,7 +16,7 @@ from trimer.errors import InputError, TrimerError, UsageError
 # Errors of a path that cannot be written or read.
 PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
-# How PyTorch reports that a process of a distributed training is gone: texts of Gloo (CPU), classes of NCCL and the store.
+# How PyTorch reports that a process of a training is gone: texts of Gloo (CPU), classes of NCCL and of the store.
 LOST_IN_GLOO = ("Connection reset by peer", "Connection closed by peer", "Broken pipe", "Timed out")
 LOST_CLASSES = ("DistBackendError", "DistNetworkError", "DistStoreError")
 STOPPED = {

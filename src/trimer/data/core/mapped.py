@@ -51,7 +51,7 @@ def collected(parts: Iterable[np.ndarray], kind: np.dtype | type, folder: Path |
     else:
         return np.concatenate(first) if first else np.zeros(0, kind)
     try:
-        file = tempfile.TemporaryFile(dir=folder)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed by the block below)
     except OSError as error:
         log.warning("the order of the data is held in memory: %s cannot be written (%s)", folder, error.strerror)
         return np.concatenate([*first, *remaining])
