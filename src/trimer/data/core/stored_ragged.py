@@ -40,11 +40,11 @@ class StoredRagged:
     def lengths_at(self, rows: np.ndarray) -> np.ndarray:
         """(m,) int64 lengths of some rows, ascending; reads only the offsets of these."""
         numbers, firsts = np.unique(rows // max(self._batch_rows, 1), return_index=True)
-        found = []
+        lengths = []
         for number, places in zip(numbers.tolist(), np.split(rows, firsts[1:]), strict=True):
             offsets, inside = self._record_batches[number].offsets, places - number * self._batch_rows
-            found.append(offsets[inside + 1] - offsets[inside])
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+            lengths.append(offsets[inside + 1] - offsets[inside])
+        return np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
 
     def between(self, start: int, stop: int) -> Ragged:
         """Rows start to stop, copied."""
