@@ -34,8 +34,7 @@ class ShardedModelStrategy(ModelParallelStrategy):
         **settings: Any,
     ) -> None:
         settings |= {"save_distributed_checkpoint": save_distributed_checkpoint}
-        sizes = {"data_parallel_size": data_parallel_size or "auto", "tensor_parallel_size": tensor_parallel_size}
-        super().__init__(**sizes, **settings)
+        super().__init__(data_parallel_size or "auto", tensor_parallel_size, **settings)
 
     def setup_environment(self) -> None:
         if self._data_parallel_size == "auto":  # in Lightning the number of nodes
