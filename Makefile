@@ -10,6 +10,7 @@
 # make docs    the documentation, in docs/_build/html; works offline once the packages are installed
 # make test-xla    the tests of trainer=tpu, compiled for the CPU by torch-xla in an environment of its own (7 GB)
 # make test-trackers    the tests with MLflow (a server on SQLite) and Trackio, in a separate environment (2.4 GB)
+# make test-hosts   DDP and fsdp2 on two hosts, made of network namespaces; needs root and iproute2
 # make test-koinapy    the contract test with Koina's client, which needs protobuf 6, in a folder of its own
 # make bench-mgf-reading               one of the benchmarks, ARGS="--repeats 3"
 #
@@ -25,7 +26,7 @@ JOBS ?= 2
 PIP_FLAGS ?=
 ARGS ?=
 
-.PHONY: demo demo-scratch models test test-fast test-xla test-trackers test-koinapy lint types docs notebooks clean
+.PHONY: demo demo-scratch models test test-fast test-xla test-trackers test-hosts test-koinapy lint types docs notebooks clean
 .DEFAULT_GOAL := demo
 
 # The stamps are older than pyproject.toml only when it has changed: nothing is installed twice.
@@ -115,6 +116,9 @@ $(TRACKERS_VENV)/installed: pyproject.toml
 test-trackers: $(TRACKERS_VENV)/installed
 	OMP_NUM_THREADS=1 $(TRACKERS_VENV)/bin/python -m pytest tests/trackers/test_mlflow_run.py \
 	  tests/trackers/test_trackio_run.py $(ARGS)
+
+test-hosts: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 TRIMER_TEST_HOSTS=1 $(VENV)/bin/python -m pytest tests/integration/test_two_hosts.py $(ARGS)
 
 # koinapy needs protobuf 6. A fresh `.[dev]` has it; where another extra has brought protobuf 7, this is the way to test.
 $(KOINAPY)/installed: pyproject.toml | $(VENV)/installed-dev

@@ -15,7 +15,7 @@ from trimer.cli import configs, resolvers
 from trimer.errors import ConfigError, InputError
 from trimer.reproduction.code import code_version
 from trimer.resuming import key_of, resume
-from trimer.run import RunFolder, finite
+from trimer.run import RunFolder, finite, first_process
 
 
 def only_run(folder: Path) -> Path:
@@ -229,8 +229,32 @@ def test_stored_overrides_of_an_earlier_version_get_present_names(tmp_path):
     assert overrides[:2] == [present, "name=trimer.data.sources.foodb.FooDB"]
 
 
-def test_only_the_first_process_writes(tmp_path, monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "1")
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, True),
+        ({"NODE_RANK": "0"}, True),
+        ({"NODE_RANK": "1"}, False),  # the second host, started by hand
+        ({"NODE_RANK": "0", "LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1", "LOCAL_RANK": "0"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}, True),
+        ({"RANK": "4", "LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+    ids=str,
+)
+def test_the_first_process_is_that_of_the_first_host(monkeypatch, variables, expected):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert first_process() is expected
+
+
+@pytest.mark.parametrize("rank", ["LOCAL_RANK", "NODE_RANK"])
+def test_only_the_first_process_writes(tmp_path, monkeypatch, rank):
+    monkeypatch.setenv(rank, "1")
     run = RunFolder(tmp_path / "run").start(OmegaConf.create({"seed": 1}), [])
     run.finish({})
     assert not run.path.exists()

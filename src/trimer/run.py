@@ -248,9 +248,13 @@ def command_line_overrides() -> list[str]:
 
 
 def first_process() -> bool:
-    """Whether this process has rank 0 or is the only one."""
-    ranks = [os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if os.environ.get(name)]
-    return not ranks or ranks[0] == "0"
+    """Whether this process has rank 0 or is the only one.
+
+    `RANK` is set by torchrun. Without it a process is the first if it is the first of its host (`LOCAL_RANK`, absent
+    in the process that starts the others) and its host is the first (`NODE_RANK`), or the first task of a SLURM job.
+    """
+    names = ("RANK",) if os.environ.get("RANK") else ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name) in (None, "", "0") for name in names)
 
 
 def config_dirs() -> list[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+PATIENCE = 2.0  # seconds in which a handler in Python may end the process by itself
 PARENT = "TRIMER_PARENT"  # environment variable of a sweep's job: the process id of the sweep
 # A closed terminal, and the usual warning of a queue before a time limit or a preemption; none on Windows.
 WARNINGS = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name))
@@ -67,6 +68,39 @@ def end_on_warnings() -> Iterator[None]:
     end_with_parent()
     with handled(WARNINGS, lambda number, frame: signal.raise_signal(signal.SIGTERM)):
         yield
+
+
+@contextmanager
+def ended_while_waiting(processes: int) -> Iterator[None]:
+    """End at once on a signal that comes while a distributed training waits for its other processes to start.
+
+    PyTorch waits in compiled code, up to 30 minutes, and Python calls no handler meanwhile: Ctrl-C would do nothing.
+    processes: of the training; with one nothing is waited for.
+    """
+    if processes < 2 or threading.current_thread() is not threading.main_thread() or os.name != "posix":
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end_while_waiting, args=(reader,), name="waiting", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)  # ends the thread
+
+
+def _end_while_waiting(reader: int) -> None:
+    import torch.distributed as dist
+
+    while received := os.read(reader, 1):  # the number of a signal
+        time.sleep(PATIENCE)
+        if received[0] in FORWARDED and not dist.is_initialized():
+            name = signal.Signals(received[0]).name
+            os.write(2, f"trimer: stopped by {name} while waiting for the other processes of the training\n".encode())
+            os._exit(130 if received[0] == signal.SIGINT else 143)
+    os.close(reader)
 
 
 def end_with_parent() -> None:

@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 @pytest.fixture(params=[ShardedModelStrategy, AsyncShardsStrategy])
 def strategy(request):
-    strategy = request.param()
+    strategy = request.param(data_parallel_size=None)
     strategy.model, optimizer = trained(1, lr=0.5)
     strategy._lightning_module = SimpleNamespace(strict_loading=True)
     strategy._optimizers = [optimizer]
@@ -124,7 +124,7 @@ def test_an_error_of_the_final_rename_is_raised(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(sharded_checkpoints, "give_name", failing)
-    strategy = AsyncShardsStrategy()
+    strategy = AsyncShardsStrategy(data_parallel_size=None)
     strategy.accelerator = SimpleNamespace()
     monkeypatch.setattr(AsyncShardsStrategy, "is_global_zero", True)
     monkeypatch.setattr(AsyncShardsStrategy, "barrier", lambda self, name=None: None)

@@ -178,6 +178,26 @@ def test_an_interruption_caught_by_lightning_has_exit_code_130():
         assert cli.failures.report(error) == 130
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "[/pytorch/gloo/transport/tcp/pair.cc:537] Read error [10.77.0.2]:62134: Connection reset by peer."
+        ),
+        type("DistBackendError", (RuntimeError,), {})(
+            "NCCL error: remote process exited or there was a network error\nx"
+        ),
+    ],
+    ids=["Gloo", "NCCL"],
+)
+def test_the_end_of_another_process_of_a_training_is_a_sentence(capsys, error):
+    assert cli.failures.report(error) == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "another process of this distributed training has ended or cannot be reached" in message
+    assert "resume=<run folder> on all hosts" in message
+
+
 def test_two_runs_in_the_same_second_have_separate_folders(trimer, empty_folder):
     assert [trimer("train"), trimer("train")] == [0, 0]
     assert len(runs(empty_folder)) == 2

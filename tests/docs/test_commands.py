@@ -26,6 +26,8 @@ SHELL = (
     "python ",
     "optuna-dashboard ",
     "wandb ",
+    "export ",
+    "torchrun ",
     "... ",
 )  # "...": the line above with these overrides
 

@@ -1,4 +1,4 @@
-"""The commands of the guides on sweeps, reports, reproduction, resuming and trackers run in the order of their page.
+"""The commands of the guides on sweeps, reports, debugging, reproduction, resuming and trackers run in their order.
 
 Data, models and trainings are small, a sweep has two jobs, and these are forked (tests/helpers/forked_jobs.py): the
 command line, the sweep and the files are those of a user.
@@ -7,6 +7,7 @@ command line, the sweep and the files are those of a user.
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import shutil
 import sys
@@ -27,10 +28,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rough_figures")]
 
 TOGETHER_PAGES = [path for path in PAGES if TOGETHER.search(path.read_text(encoding="utf-8"))]
 TINY = [*SMALL["experiment=demo"], *tiny_bart(16, 16), "trainer.precision=32-true", "trainer.log_every_n_steps=1"]
+DAILY = ("sweeps", "tracking", "reports", "debugging", "reproduction", "resume")
 STEPS = ["trainer.max_steps=1", "trainer.val_check_interval=1"]
 SEARCH = ["hydra.sweeper.n_trials=2", "hydra.sweeper.startup_trials=1"]
 MOLECULES = ["model.d_model=16", "model.layers=1", "data.tokens_per_batch=600", "trainer.limit_val_batches=1"]
 SPLIT = "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"
+
+
+# What makes a training with debug=<choice> short; the others have too few batches for more.
+DEBUG = {
+    "fast": [],
+    "overfit": ["trainer.max_steps=2"],
+    "limit": ["trainer.max_steps=2"],
+    "profiler": ["trainer.max_steps=2"],
+    "anomaly": ["trainer.max_steps=2"],
+    "schedule": [],
+    "lr_finder": ["callbacks.lr_finder.steps=12"],
+    "batch_size": ["callbacks.batch_sizes.largest=1024", "callbacks.batch_sizes.steps=1"],
+}
 
 
 def shortened(words: list[str]) -> list[str]:
@@ -66,8 +81,23 @@ def small(words: list[str]) -> list[str]:
         words = [*words, *MOLECULES, SPLIT, "data.prepare_workers=0"]
     elif any(word.startswith("model=") for word in words):
         words = [*words, *tiny_bart(16, 16)]
+    if choice := debug_choice(words):
+        kept = [word for word in words if not word.startswith(("callbacks.ranking", "trainer.limit_val_batches"))]
+        largest = "callbacks.batch_sizes.largest="
+        return [*(word for word in kept if not word.startswith(largest)), *DEBUG[choice]]
     searched = "-m" in words or any(word.startswith("hparams_search=") for word in words)
     return [*words, *STEPS, "trainer.enable_progress_bar=false", *(["test=false"] if searched else [])]
+
+
+def debug_choice(words: list[str]) -> str | None:
+    return next((word.removeprefix("debug=") for word in words if word.startswith("debug=")), None)
+
+
+def files_of_debug_choices() -> dict[str, list[str]]:
+    """The files that each choice of `debug` leaves, from the table of the guide."""
+    page = (ROOT / "docs/guides/debugging.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", page, re.MULTILINE)
+    return {choice: re.findall(r"`([\w-]+\.\w+)`", files) for choice, files in rows}
 
 
 @pytest.fixture
@@ -100,7 +130,7 @@ def prepare(page: str, trimer: Callable[[list[str]], int]) -> None:
         if page.endswith(("reproduction.md", "resume.md")):
             shutil.copytree("before/1", f"{folder}/first")
             shutil.copytree("before/0", f"{folder}/second")
-    if page.endswith("sweeps.md"):
+    if page.endswith(("sweeps.md", "debugging.md")):
         small_data.molecules(Path("small/molecules"))
 
 
@@ -117,8 +147,15 @@ def test_the_commands_of_a_page_run_in_their_order(page, trimer, capsys):
         assert code == 0, f"{command}\n{capsys.readouterr().err}\n{logs}"
         output = next((word.partition("=")[2] for word in words if word.startswith("output=")), None)
         assert output is None or Path(output).is_dir() or Path(output).stat().st_size > 0, command
+        if choice := debug_choice(words):
+            run = max(Path("runs/debug").iterdir(), key=lambda folder: folder.stat().st_mtime)
+            last_line = capsys.readouterr().err.splitlines()[-1]
+            for name in files_of_debug_choices()[choice]:
+                assert (run / name).stat().st_size > 0, command
+            assert re.fullmatch(rf"next: .*{run.name}/[\w-]+\.\w+.*", last_line), (command, last_line)
 
 
 def test_the_guides_of_a_training_day_are_run():
     names = {str(page.relative_to(ROOT)) for page in TOGETHER_PAGES}
-    assert names == {f"docs/guides/{name}.md" for name in ("sweeps", "tracking", "reports", "reproduction", "resume")}
+    assert names == {f"docs/guides/{name}.md" for name in DAILY}
+    assert files_of_debug_choices().keys() == DEBUG.keys()

@@ -23,6 +23,7 @@ def test_each_job_has_its_process_and_folder(shell, empty_folder, n_jobs):
     records = [json.loads((sweep / name / "run.json").read_text()) for name in ("0", "1")]
     assert [record["id"] for record in records] == [f"sweep-{sweep.name}-0", f"sweep-{sweep.name}-1"]
     assert "job 1 seed=2" in done.stderr
+    assert f"next: trimer report runs/sweep/{sweep.name} output=report.html" in done.stderr
     assert "val/loss 4" in done.stderr
     assert (sweep / "0" / "output.log").exists() is (n_jobs == 2)
 

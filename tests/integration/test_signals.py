@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -147,3 +148,31 @@ def test_a_run_under_nohup_ignores_a_closed_terminal(started, empty_folder):
     run.send_signal(signal.SIGHUP)
     time.sleep(0.3)
     assert run.poll() is None and not (empty_folder / "run/signal").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_training_that_waits_for_its_other_processes_ends_at_once(empty_folder, number):
+    """PyTorch waits for them in compiled code, in which Python handles no signal."""
+    script = """
+        import signal
+        import torch.distributed as dist
+        from trimer import signals
+        signals.PATIENCE = 0.2
+        signal.signal(signal.SIGTERM, lambda *words: None)
+        with signals.ended_while_waiting(2):
+            print("waits", flush=True)
+            dist.init_process_group("gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=2)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline() == "waits\n"
+        time.sleep(1)
+        process.send_signal(number)
+        _, messages = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == (130 if number is signal.SIGINT else 143)
+    assert f"stopped by {number.name} while waiting for the other processes" in messages

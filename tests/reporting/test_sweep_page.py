@@ -7,6 +7,7 @@ import importlib
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,14 @@ def test_large_sweeps_are_bounded_and_keep_the_best_runs(sweep, tmp_path, monkey
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', text)[1])
     losses = {run.folder: run.metrics.get("val/loss", 9e9) for run in read_runs(sweep)}
     assert set(facts["names"]) == set(sorted(losses, key=losses.get)[:10])
+
+
+def test_the_folder_that_all_runs_share_is_named_once(sweep, tmp_path):
+    for name in ("0", "1"):
+        shutil.copytree(sweep / name, tmp_path / "read" / "sweep-of-today" / name)
+    text = write_sweep_page(summarise(read_runs(tmp_path / "read")), tmp_path / "r.html").read_text()
+    assert "All runs are in sweep-of-today." in text
+    assert '"names":["0","1"]' in text
 
 
 def test_a_folder_of_runs_without_results_has_a_page(tmp_path):

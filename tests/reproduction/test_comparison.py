@@ -100,6 +100,7 @@ def test_a_subtree_of_one_run_is_one_row():
 def test_long_names_are_broken_after_their_signs():
     assert wrap("data.exclude.data.unmod", 14) == ["data.exclude.", "data.unmod"]
     assert wrap("a" * 7, 3) == ["aaa", "aaa", "a"]
+    assert wrap("0.00796 (-0.00188)", 14) == ["0.00796", "(-0.00188)"]  # numbers stay whole
     assert wrap("2 changed files", 10) == ["2 changed", "files"]
     assert wrap("", 5) == [""]
 

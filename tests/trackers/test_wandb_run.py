@@ -62,7 +62,8 @@ def make_folder(folder: Path) -> None:
     (folder / "test" / "table.csv").write_text("method,kind,accuracy\nbaseline,baseline,0.5\nmodel,method,\n")
     (folder / "test" / "predictions.parquet").write_bytes(b"rows")
     (folder / "test" / "page.html").write_text("<p>the page</p>")
-    Image.new("RGB", (20, 10)).save(folder / "test" / "confusion.png")
+    for name in ("confusion", "embeddings"):
+        Image.new("RGB", (20, 10)).save(folder / "test" / f"{name}.png")
 
 
 def records(folder: Path) -> list[dict]:
@@ -165,12 +166,13 @@ def test_tables_curves_drawings_and_the_page_are_stored(finished):
     folder, found = finished
     rows = [record["history"]["item"] for record in found if record["type"] == "history"]
     keys = {name.partition("._")[0].removesuffix("_table") for row in rows for name in row}
-    for name in ("predictions", "table", "confusion matrix", "precision-recall", "calibration", "confusion", "page"):
+    pictures = ("confusion", "embeddings")
+    for name in ("predictions", "table", "confusion matrix", "precision-recall", "calibration", *pictures, "page"):
         assert any(key.partition(".")[0].removesuffix("_table") == f"test/{name}" for key in keys), name
     media = next(folder.glob("wandb/offline-run-*/files/media"))
     (page,) = media.glob("html/test/page_*.html")
     assert page.read_text() == "<p>the page</p>"
-    assert len(list(media.glob("images/test/confusion_*.png"))) == 1
+    assert all(len(list(media.glob(f"images/test/{name}_*.png"))) == 1 for name in pictures)
     (table,) = media.glob("table/test/predictions_*.table.json")
     content = json.loads(table.read_text())
     assert content["columns"] == ["id", "record", "drawing", "label", "prediction", "probability or error"]

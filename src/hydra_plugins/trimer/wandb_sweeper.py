@@ -52,11 +52,14 @@ class WandbSweeper(Sweeper):
         space, fixed = search_space([*(f"{key}={text}" for key, text in self.params.items()), *arguments], self.loader)
         self.check(space)
         firsts = [f"{key}={dimension.first()}" for key, dimension in space.items()]
-        self.loader.load_sweep_config(self.config, [*fixed, *firsts])  # a mistake is found here, not by every agent
-        project = OmegaConf.select(self.config, "logger.wandb.project")
+        tracked = [] if self.chosen_logger() else ["logger=wandb"]
+        # A mistake is found here, not by every agent.
+        job: Any = self.loader.load_sweep_config(self.config, [*fixed, *tracked, *firsts])
+        tracker = OmegaConf.select(job, "logger.wandb") or {}
+        place = {key: tracker[key] for key in ("entity", "project") if tracker.get(key)}
         content = {
             "name": self.name,
-            **({"project": project} if project else {}),
+            **place,  # else W&B puts the sweep and its runs into the project "uncategorized"
             "program": "trimer",
             "command": ["${env}", "${program}", *self.command(fixed), "${args_no_hyphens}"],
             "method": self.method,

@@ -21,13 +21,26 @@ PREVIOUS = "previous.ckpt"  # the former `last.ckpt`, between two renames; resum
 
 
 class ShardedModelStrategy(ModelParallelStrategy):
-    """fsdp2 that resumes from a folder of shards without running code from it; Lightning's uses Python's pickle."""
+    """fsdp2 that resumes from a folder of shards without running code from it; Lightning's uses Python's pickle.
+
+    data_parallel_size: devices among which the batches are divided; None: all devices of all nodes.
+    """
 
     def __init__(
-        self, tensor_parallel_size: int = 1, save_distributed_checkpoint: bool = False, **settings: Any
+        self,
+        data_parallel_size: int | None,
+        tensor_parallel_size: int = 1,
+        save_distributed_checkpoint: bool = False,
+        **settings: Any,
     ) -> None:
         settings |= {"save_distributed_checkpoint": save_distributed_checkpoint}
-        super().__init__(tensor_parallel_size=tensor_parallel_size, **settings)
+        super().__init__(data_parallel_size or "auto", tensor_parallel_size, **settings)
+
+    def setup_environment(self) -> None:
+        if self._data_parallel_size == "auto":  # in Lightning the number of nodes
+            devices = self.num_nodes * self.num_processes
+            self._data_parallel_size = devices // int(self._tensor_parallel_size)
+        super().setup_environment()
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = True) -> dict[str, Any]:
         path = Path(self.broadcast(checkpoint_path))

@@ -41,18 +41,18 @@ class WholeFiles(TorchCheckpointIO):
             if not disk_is_full(error):
                 raise
             raise CheckpointError(
-                f"the disk is full: {path} could not be written. {self._kept(path)}. Free some space, then continue "
-                f"with resume={path.parent.parent}"
+                f"the disk is full: {path} could not be written. Free some space, then {self._continuation(path)}"
             ) from error
 
     @staticmethod
-    def _kept(path: Path) -> str:
-        """A sentence that names the last complete checkpoint."""
-        complete = sorted(path.parent.glob("*.ckpt"), key=lambda file: (file.name == "last.ckpt", file.stat().st_mtime))
-        if not complete:
-            return "No earlier checkpoint exists"
-        written = datetime.fromtimestamp(complete[-1].stat().st_mtime, UTC).isoformat(timespec="seconds")
-        return f"The last complete checkpoint is {complete[-1]}, of {written}"
+    def _continuation(path: Path) -> str:
+        """How to continue: from the last complete checkpoint, or, before the first one, anew."""
+        run = RunFolder(path.parent.parent)
+        last = run.last_checkpoint()
+        if last is None:
+            return "train again: no checkpoint that a training can continue from was written before"
+        written = datetime.fromtimestamp(last.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        return f"continue with resume={run.path} from {last.name}, which was written at {written}"
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -16,6 +16,9 @@ from trimer.errors import InputError, TrimerError, UsageError
 # Errors of a path that cannot be written or read.
 PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
+# How PyTorch reports that a process of a training is gone: texts of Gloo (CPU), classes of NCCL and of the store.
+LOST_IN_GLOO = ("Connection reset by peer", "Connection closed by peer", "Broken pipe", "Timed out")
+LOST_CLASSES = ("DistBackendError", "DistNetworkError", "DistStoreError")
 STOPPED = {
     "KeyboardInterrupt": "stopped by Ctrl-C",
     "SIGTERMException": "stopped by SIGTERM",  # Lightning's, without a code
@@ -59,9 +62,24 @@ def sentence_of(error: BaseException) -> str | None:
         return sentence
     if isinstance(error, OSError) and error.errno in PATH_ERRORS and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror}; choose another path, or change its permissions"
+    if (lost := lost_process(error)) is not None:
+        return lost
     if type(error).__name__ == "MisconfigurationException":
         return f"trainer: {' '.join(str(error).split())}"
     return str(error) if isinstance(error, TrimerError) else None
+
+
+def lost_process(error: BaseException) -> str | None:
+    """The sentence for a process of a distributed training that no longer responds, None for any other error."""
+    text = str(error)
+    of_gloo = "gloo" in text and any(sign in text for sign in LOST_IN_GLOO)
+    if not (of_gloo or type(error).__name__ in LOST_CLASSES):
+        return None
+    reason = next((sign for sign in LOST_IN_GLOO if sign in text), text.strip().partition("\n")[0][:120])
+    return (
+        f"another process of this distributed training has ended or cannot be reached ({reason}): the output of the "
+        "other processes has the reason; to continue from the last checkpoint, start resume=<run folder> on all hosts"
+    )
 
 
 def deleted_run(path: str) -> str | None:

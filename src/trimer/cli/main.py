@@ -10,6 +10,7 @@ import argparse
 import importlib
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -184,6 +185,8 @@ def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
         hydra.multirun(command, run_command, [*args.overrides, *pinned])
         if Path(cfg.hydra.sweep.dir).is_dir():
             print(f"sweep: {cfg.hydra.sweep.dir}", file=sys.stderr)
+            if command == "train":
+                verbosity.note(f"next: trimer report {shlex.quote(cfg.hydra.sweep.dir)} output=report.html")
         return 0
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
     job = run_job(run_command, cfg, "hydra.run.dir", None, context)

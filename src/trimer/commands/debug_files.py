@@ -22,6 +22,7 @@ def debug_choice() -> str | None:
 def next_reading(trainer: Any, run: Path) -> list[str]:
     """What to read after a run for debugging: of its callbacks, else of its files; empty for other runs."""
     steps = [text for callback in trainer.callbacks for text in getattr(callback, "next_steps", ())]
+    steps = [text.replace(str(run), word(run)) for text in steps]
     if steps or debug_choice() is None:
         return steps
     metrics = run / "metrics.csv"

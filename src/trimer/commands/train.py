@@ -16,6 +16,7 @@ from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.reporting.attempts import attempt, failed_reports
 from trimer.resuming import is_complete, plain_dict
 from trimer.run import RunFolder, command_line_overrides, config_choices, first_process
+from trimer.signals import ended_while_waiting
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,13 @@ def train(cfg: DictConfig) -> float | None:
         run.record_data(data, RESTORE, config)
         if cfg.resume:
             run.start(cfg)
-        task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
-        data.save_reports(run.path)
+        if first_process():  # which writes the checkpoints
+            task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
+            data.save_reports(run.path)
         attempt("the data of the tracker", publishing.log_data, trainer, run.path)
         started, memory = time.perf_counter(), peak_memory()
-        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with ended_while_waiting(trainer.world_size):
+            trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         result = {
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
             "steps": trainer.global_step,

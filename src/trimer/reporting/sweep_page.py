@@ -52,7 +52,7 @@ SECTIONS = (("means", "Means"), ("baselines", "Baselines"), ("curves", "Learning
 def write_sweep_page(summary: Summary, path: str | Path, title: str = "Runs") -> Path:
     """Write the page and return its path. A section that cannot be made is reported and left out."""
     path = Path(path)
-    shown = Shown.of(summary)
+    shown, common = Shown.of(summary), _common_folder(summary)
     axes = _axes(shown)
     makers: dict[str, tuple] = {
         "means": (_means, shown),
@@ -65,7 +65,7 @@ def write_sweep_page(summary: Summary, path: str | Path, title: str = "Runs") ->
     made = {name: attempt(f"{path}, section {name}", *maker) for name, maker in makers.items()}
     sections = [{"id": name, "label": label, "content": made[name]} for name, label in SECTIONS if made[name]]
     facts = {
-        "names": [run.folder for run in shown.runs],
+        "names": [_short_name(run, common) for run in shown.runs],
         "colours": [{"name": c.name, "classes": c.classes, "legend": c.legend} for c in shown.coloured],
         "axes": [[_position(value) for value in axis.positions] for axis in axes],
     }
@@ -74,6 +74,18 @@ def write_sweep_page(summary: Summary, path: str | Path, title: str = "Runs") ->
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
+
+
+def _common_folder(summary: Summary) -> str:
+    """The folder that holds all runs, below the one that was read; empty if there is none."""
+    folders = [run.folder for run in summary.runs]
+    common = os.path.commonpath(folders) if len(folders) > 1 else ""
+    return "" if common in folders else common
+
+
+def _short_name(run: Run, common: str) -> str:
+    """The name of a run on the page: without the folder that all runs have in common."""
+    return os.path.relpath(run.folder, common) if common else run.folder
 
 
 def _position(value: float) -> float | None:
@@ -101,7 +113,8 @@ def _header(shown: Shown, title: str) -> Markup:
         note = f"{statistics.median(seconds):,.0f} s in the median"
         figures.append({"name": f"Training time ({unit_of_time})", "value": shown_total, "note": note})
     constant = [f"{key}={value}" for key, value in summary.constant.items() if key != "command"]
-    notes = [*summary.errors, *summary.notes]
+    common = _common_folder(summary)
+    notes = [*([f"All runs are in {common}."] if common else []), *summary.errors, *summary.notes]
     name = label_of(shown, best) if best is not None else ""
     return render("sweep_header.html", title=title, figures=figures, best=name, constant=constant, notes=notes)
 
@@ -211,13 +224,13 @@ def _settings(shown: Shown, axes: Sequence[Axis]) -> Markup:
 
 
 def _runs(shown: Shown, folder: Path) -> Markup:
-    summary = shown.summary
+    summary, common = shown.summary, _common_folder(shown.summary)
     names = [*summary.metrics, *(name for name in COSTS if measured(summary, name) and name not in summary.metrics)]
     places = {id(run): place for place, run in enumerate(shown.runs)}
     rows = [
         {
             "run": places.get(id(run)),
-            "folder": run.folder,
+            "folder": _short_name(run, common),
             "link": _link(run, folder),
             "settings": [value_of(run, key) for key in summary.varied],
             "seed": run.seed or "",

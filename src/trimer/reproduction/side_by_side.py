@@ -60,9 +60,9 @@ def line_of(cells: Sequence[str | None], key: int, value: int) -> list[str]:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """A text on lines of a width, broken after blanks, dots, slashes, commas and underscores where possible."""
+    """A text on lines of a width, broken after blanks, dots, slashes, commas and underscores, not in a number."""
     lines = [""]
-    for part in re.findall(r"[^ ./,_]*[ ./,_]|[^ ./,_]+", text):
+    for part in re.findall(r"[(+-]*\d+\.\d+[^ ./,_]*[ ./,_]?|[^ ./,_]*[ ./,_]|[^ ./,_]+", text):
         if len(lines[-1]) + len(part.rstrip()) <= width:
             lines[-1] += part
             continue

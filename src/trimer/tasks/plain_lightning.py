@@ -66,7 +66,8 @@ class PlainLightning(KeepsArguments, L.LightningModule):
         self.contract = {**self.described(data), **(self.contract or {})}
         if not configured:
             self.configure_for(data)
-        if stage == "fit" and self.training_keys is None and hasattr(data, "row_keys"):
+        first = self.trainer.is_global_zero  # which writes the checkpoints
+        if stage == "fit" and first and self.training_keys is None and hasattr(data, "row_keys"):
             from trimer.data.core.training_keys import stages_of
 
             self.training_keys = stages_of(data, type(self).__name__, None)

@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from trimer.data.core import sampler
+from trimer.data.core import mapped
 from trimer.data.core.sampler import ClusterPlan, EpochPlan, PlannedBatches
 from trimer.errors import ConfigError
 
@@ -26,11 +26,43 @@ def test_order_depends_only_on_seed_and_epoch():
     assert rows_of(plan, 3) != rows_of(EpochPlan(LENGTHS, 400, seed=2), 3)
 
 
+def test_the_order_is_the_permutation_of_earlier_versions():
+    """A run that was started with an earlier version is resumed with its batches."""
+    for epoch in range(3):
+        expected = np.random.default_rng([7, epoch]).permutation(500)
+        assert EpochPlan(LENGTHS, 400, seed=7).order(epoch).tolist() == expected.tolist()
+        plan = ClusterPlan(LENGTHS, 400, clusters=np.arange(500), seed=7)  # each row is a cluster
+        assert plan.order(epoch).tolist() == expected.tolist()
+    assert rows_of(EpochPlan(np.full(10, 4), 12, seed=1), 1) == [[7, 2, 4, 6], [1, 0, 3], [5, 9, 8]]
+
+
+def test_the_order_of_many_rows_is_in_a_file(monkeypatch, tmp_path):
+    """The batches are the same, and a rank holds neither the order nor its part of it."""
+    lengths = np.random.default_rng(0).integers(30, 900, 300_000).astype(np.int32)
+    monkeypatch.setattr(mapped, "PART", 10_000)
+    for step in (1, 4):
+        expected = [key.rows for key in EpochPlan(lengths, 40_000, multiple=4).epoch(1, 3, step)]
+        monkeypatch.setattr(mapped, "LARGE", 50_000)
+        plan = EpochPlan(lengths, 40_000, multiple=4, folder=tmp_path)
+        tracemalloc.start()
+        try:
+            batches = plan.epoch(1, 3, step)
+            first = next(batches)
+            held, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 200_000 and peak < 900_000  # 1.2 MB for the order alone
+        rows = [first.rows, *(key.rows for key in batches)]
+        assert all(np.array_equal(a, b) for a, b in zip(rows, expected, strict=True))
+        monkeypatch.setattr(mapped, "LARGE", 1 << 24)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_batches_do_not_depend_on_the_rows_that_are_counted_at_once(monkeypatch):
     plans = [EpochPlan(LENGTHS, 400, seed=1), ClusterPlan(LENGTHS, 400, clusters=np.arange(500) // 3, seed=1)]
     expected = [rows_of(plan, 2) for plan in plans]
     for part in (1, 7, 499, 500):
-        monkeypatch.setattr(sampler, "PART", part)
+        monkeypatch.setattr(mapped, "PART", part)
         assert [rows_of(plan, 2) for plan in plans] == expected
 
 
@@ -159,7 +191,7 @@ def test_a_device_keeps_only_the_rows_of_its_batches(world):
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert held < 1.2 * 8 * count / world
+    assert held < 1.2 * 4 * count / world
     assert sum(len(batch.rows) for batch in batches) > 0.95 * count / world  # the others are still to come
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -41,12 +42,13 @@ def training_loader(
     num_workers: int,
     shuffle: bool = True,
     clusters: np.ndarray | None = None,
+    folder: Path | None = None,
 ) -> DataLoader:
     """DataLoader of training batches, in a new order every epoch.
 
     rows: (n,) rows of the dataset. lengths: (n,) tokens of each row, or (n, 2) of source and target. clusters: (n,)
-    numbers, or None; with clusters, an epoch takes one row of each cluster. A trainer with a row_length gets static
-    batches, all of one shape.
+    numbers, or None; with clusters, an epoch takes one row of each cluster. folder: for the order of many rows, see
+    `EpochPlan`. A trainer with a row_length gets static batches, all of one shape.
     """
     multiple = trainer.world_size * trainer.accumulate_grad_batches
     settings: dict[str, Any] = {"rows": rows, "seed": seed, "multiple": multiple, "shuffle": shuffle}
@@ -58,9 +60,9 @@ def training_loader(
             )
         plan, dataset = _static(dataset, lengths, tokens_per_batch, trainer, **settings)
     elif clusters is None:
-        plan = EpochPlan(_total_lengths(lengths), tokens_per_batch, **settings)
+        plan = EpochPlan(_total_lengths(lengths), tokens_per_batch, folder=folder, **settings)
     else:
-        plan = ClusterPlan(_total_lengths(lengths), tokens_per_batch, clusters=clusters, **settings)
+        plan = ClusterPlan(_total_lengths(lengths), tokens_per_batch, clusters=clusters, folder=folder, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     use_one_batch(trainer, "limit_train_batches", len(sampler))
     sampler.position = lambda: training_position(trainer, len(sampler))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from trimer.data.core.draws import keys, uniform
+from trimer.data.core.mapped import collected, numbered, ranges
 from trimer.errors import ConfigError
-
-PART = 1 << 20  # rows of an epoch whose tokens are counted at once, so that only the order of all rows is in memory
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class EpochPlan:
 
     lengths: (n,) tokens of each row. rows: (n,) row numbers in the dataset, by default 0 to n - 1. tokens_per_batch:
     mean number of real tokens in a batch; a single batch differs from it by at most the longest row. multiple: the
-    number of batches is a multiple of this.
+    number of batches is a multiple of this. folder: where the order of many rows is a file that is mapped into memory
+    (`trimer.data.core.mapped`); None: it is in memory, 4 bytes a row.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class EpochPlan:
         seed: int = 0,
         multiple: int = 1,
         shuffle: bool = True,
+        folder: Path | None = None,
     ):
+        self.folder = folder
         self.lengths = smallest(np.asarray(lengths))
         self.rows = smallest(np.arange(len(self.lengths)) if rows is None else np.asarray(rows))
         if not len(self.lengths):
@@ -81,24 +84,25 @@ class EpochPlan:
 
     def order(self, epoch: int) -> np.ndarray:
         """(n,) indices of the rows, 0 to n - 1, in the order of an epoch."""
-        if not self.shuffle:
-            return np.arange(len(self.lengths))
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
+        order = numbered(len(self.lengths), self.folder)
+        if self.shuffle:
+            np.random.default_rng([self.seed, epoch]).shuffle(order)  # as `permutation` draws it
+        return order
 
     def epoch(self, epoch: int, first: int = 0, step: int = 1) -> Iterator[BatchKey]:
         """Batches first, first + step, ... of an epoch; rows of other batches are not kept in memory."""
         indices = range(first, self.batches, step)
-        rows, sizes = self._rows_of_batches(epoch, indices)
+        chosen, sizes = self._rows_of_batches(epoch, indices)
         stop = 0
         for index, size in zip(indices, sizes, strict=True):
             start, stop = stop, stop + size
             update = (epoch * self.taken + index) // self.multiple
-            yield BatchKey(epoch, index, rows[start:stop], update)
+            yield BatchKey(epoch, index, self.rows[chosen[start:stop]].astype(np.int64), update)
 
     def _rows_of_batches(self, epoch: int, indices: range) -> tuple[np.ndarray, list[int]]:
-        """The concatenated rows of some batches of an epoch, and the number of rows of each batch."""
+        """The concatenated indices of the rows of some batches of an epoch, and the number of rows of each batch."""
         order = self.order(epoch)
-        parts = [order[start : start + PART] for start in range(0, len(order), PART)]
+        parts = [order[part.start : part.stop] for part in ranges(len(order))]
         total = sum(int(self.lengths[part].sum(dtype=np.int64)) for part in parts)
         bounds = np.ceil(np.arange(self.batches + 1) * (total / self.batches)).astype(np.int64)
         # A batch begins with the first row that starts in its window.
@@ -108,9 +112,10 @@ class EpochPlan:
             before = int(ends[-1])
             cuts += np.searchsorted(ends[:-1] if part is parts[-1] else ends, bounds)
         cuts[0], cuts[-1] = 0, len(order)
-        batches = [order[cuts[index] : cuts[index + 1]] for index in indices]
-        taken = self.rows[np.concatenate(batches or [order[:0]])].astype(np.int64)
-        return taken, [len(batch) for batch in batches]
+        sizes = np.diff(cuts)[indices.start :: indices.step].tolist() if indices else []
+        if indices.step == 1:
+            return order[cuts[indices.start] :] if indices else order[:0], sizes
+        return collected((order[cuts[index] : cuts[index + 1]] for index in indices), order.dtype, self.folder), sizes
 
 
 class ClusterPlan(EpochPlan):
@@ -121,7 +126,7 @@ class ClusterPlan(EpochPlan):
     """
 
     def __init__(self, lengths: np.ndarray, tokens_per_batch: int, *, clusters: np.ndarray, **settings):
-        self.members = np.argsort(clusters, kind="stable")  # row indices, cluster by cluster
+        self.members = smallest(np.argsort(clusters, kind="stable"))  # row indices, cluster by cluster
         self.clusters, self.first, self.sizes = np.unique(
             np.asarray(clusters)[self.members], return_index=True, return_counts=True
         )
@@ -136,9 +141,9 @@ class ClusterPlan(EpochPlan):
         """(C,) index of the row drawn from each of C clusters, in the order of an epoch."""
         drawn = uniform(keys(self.seed, epoch if self.shuffle else 0, self.clusters))
         chosen = self.members[self.first + (drawn * self.sizes).astype(np.int64)]
-        if not self.shuffle:
-            return chosen
-        return chosen[np.random.default_rng([self.seed, epoch]).permutation(len(chosen))]
+        if self.shuffle:
+            np.random.default_rng([self.seed, epoch]).shuffle(chosen)
+        return chosen
 
 
 def smallest(numbers: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from trimer.counts import counted
+from trimer.data.core.mapped import ranges
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,17 @@ class Split:
 
     def rows(self, name: str) -> np.ndarray:
         """Row indices of a split, ascending."""
+        return np.flatnonzero(self.codes == self._code(name))
+
+    def rows_in_parts(self, name: str) -> Iterator[np.ndarray]:
+        """The same in parts, for splits whose rows are not held in memory."""
+        code = self._code(name)
+        return (np.flatnonzero(self.codes[part.start : part.stop] == code) + part.start for part in ranges(len(self)))
+
+    def _code(self, name: str) -> int:
         if name not in self.names:
             raise InputError(f"there is no split '{name}': the data have {', '.join(self.names)}")
-        return np.flatnonzero(self.codes == self.names.index(name))
+        return self.names.index(name)
 
     def save(self, path: str | Path) -> None:
         """Write the codes to `path` (.npz) and the manifest beside it (.json)."""

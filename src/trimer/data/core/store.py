@@ -181,8 +181,12 @@ class Store:
 
     def array(self, name: str) -> np.ndarray:
         """(n,) column of numbers; a view of the file if it has one record batch."""
-        batches = [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
+        batches = self.array_in_parts(name)
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
+
+    def array_in_parts(self, name: str) -> list[np.ndarray]:
+        """A column of numbers as views of the file, one for each record batch."""
+        return [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
 
     def strings(self, name: str, rows: np.ndarray | None = None) -> list[str | None]:
         """Column of texts, or only some rows of it; None where missing."""
@@ -202,7 +206,7 @@ class Store:
 
     def array_at(self, name: str, rows: np.ndarray) -> np.ndarray:
         """The numbers of some rows; reads only these."""
-        batches = [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
+        batches = self.array_in_parts(name)
         numbers = np.empty(len(rows), batches[0].dtype)
         batch, place = np.divmod(rows, max(len(batches[0]), 1))
         for number in np.unique(batch).tolist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -90,7 +91,7 @@ def read_head(folder: Path) -> dict | None:
 def unwritable(folder: Path, error: OSError) -> InputError:
     """The error for a store that cannot be written."""
     reason = error.strerror or str(error)
-    return InputError(
-        f"{folder} cannot be written ({reason}): free disk space or name another folder (paths.cache=...); "
-        "the half-written store was removed"
-    )
+    read_only = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    advice = "name another folder (paths.cache=...)" if read_only else "free disk space or name another folder"
+    rest = "" if read_only else " (paths.cache=...); the half-written store was removed"
+    return InputError(f"{folder} cannot be written ({reason}): {advice}{rest}")

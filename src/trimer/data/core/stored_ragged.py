@@ -37,6 +37,15 @@ class StoredRagged:
         """(n,) int64 length of every row."""
         return np.concatenate([part.lengths for part in self._record_batches]).astype(np.int64)
 
+    def lengths_at(self, rows: np.ndarray) -> np.ndarray:
+        """(m,) int64 lengths of some rows, ascending; reads only the offsets of these."""
+        numbers, firsts = np.unique(rows // max(self._batch_rows, 1), return_index=True)
+        lengths = []
+        for number, places in zip(numbers.tolist(), np.split(rows, firsts[1:]), strict=True):
+            offsets, inside = self._record_batches[number].offsets, places - number * self._batch_rows
+            lengths.append(offsets[inside + 1] - offsets[inside])
+        return np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
+
     def between(self, start: int, stop: int) -> Ragged:
         """Rows start to stop, copied."""
         parts, first = [self._record_batches[0].slice(0, 0)], 0

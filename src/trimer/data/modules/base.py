@@ -188,8 +188,8 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
     def _training(
         self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray, clusters: np.ndarray | None = None
     ) -> DataLoader:
-        settings: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle, "clusters": clusters}
-        return training_loader(dataset, lengths, rows, **self._loading(), **settings)
+        order: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle, "folder": self.cache}
+        return training_loader(dataset, lengths, rows, **self._loading(), **order, clusters=clusters)
 
     def _evaluation(self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray) -> DataLoader:
         return evaluation_loader(dataset, lengths, rows, **self._loading())

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.core.batches import MaskedBatch
 from trimer.data.core.draws import keys, uniform
 from trimer.data.core.drops import DropReport
+from trimer.data.core.mapped import collected, ranges, row_type
 from trimer.data.core.masking import Masking
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
@@ -167,7 +168,8 @@ class MaskedSequences(SplitData):
             writer.manifest = {"names": split.names, "split": split.manifest, "overlap": split.overlap(self._keys())}
 
         stored = cached_store(cache_folder(self.cache, "split", json.loads(json.dumps(key, default=list))), build)
-        split = Split(stored.array("code"), tuple(stored.manifest["names"]), stored.manifest["split"])
+        codes = collected(stored.array_in_parts("code"), np.uint8, self.cache)
+        split = Split(codes, tuple(stored.manifest["names"]), stored.manifest["split"])
         return split, stored.manifest["overlap"]
 
     def _overlap(self) -> list[dict]:
@@ -240,13 +242,14 @@ class MaskedSequences(SplitData):
         return (dataset[key] for key in plan.epoch(0))
 
     def train_dataloader(self) -> DataLoader:
-        rows = self.split.rows("train")
+        rows = collected(self.split.rows_in_parts("train"), row_type(len(self.split)), self.cache)
+        lengths = collected((self._lengths(rows[p.start : p.stop]) for p in ranges(len(rows))), np.int32, self.cache)
         dataset = MaskedWindows(self.store, self.tokenizer.alphabet, self.masking, self.crop, self.seed)
         clusters = self.store.array(CLUSTER)[rows] if self.sampling == "clusters" else None
-        return self._training(dataset, self._lengths(rows), rows, clusters)
+        return self._training(dataset, lengths, rows, clusters)
 
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
-        return window_lengths(self.store.ragged("tokens").lengths[rows], self.crop)
+        return window_lengths(self.store.ragged("tokens").lengths_at(rows), self.crop)
 
     def _evaluation_data(self, split: str) -> tuple[MaskedWindows, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
