@@ -20,9 +20,13 @@ from trimer.transfer import Movable
 
 
 class Rows(NamedTuple):
-    """The number of the sequence that each token of a static batch belongs to: (R, L) int64."""
+    """Which tokens of a static batch may attend to each other.
+
+    segments: (R, L) int64, number of the sequence that each token belongs to. bounds: see `Static`.
+    """
 
     segments: Tensor
+    bounds: Tensor | None = None
 
 
 @dataclass
@@ -148,7 +152,8 @@ class Static(Flat):
 
     rows: R. segments: (T,) int64, number of the sequence of each token. offsets_in: (T,) int64, position of each token
     in its sequence. first, last: (B,) int64, index in T of the first and the last token of each sequence.
-    order: (N,) indices in T of the N tokens of the flat batch, on the CPU.
+    order: (N,) indices in T of the N tokens of the flat batch, on the CPU. bounds: (B + R + 1,) int32, increasing indices
+    in T where a sequence or the padding of a row begins, then T for unused entries; same sequences in source and target.
     """
 
     rows: int
@@ -157,10 +162,11 @@ class Static(Flat):
     first: Tensor
     last: Tensor
     order: np.ndarray
+    bounds: Tensor | None = None
 
     @property
     def layout(self) -> Rows:
-        return Rows(self.segments.view(self.rows, -1))
+        return Rows(self.segments.view(self.rows, -1), self.bounds)
 
     def unpack(self) -> list[Tensor]:
         """The real sequences."""

@@ -100,6 +100,7 @@ def test_trainer_configs_have_the_expected_settings(empty_folder):
         "gpu": ("gpu", "auto"),
         "epochs": ("cpu", "auto"),
         "gpu_epochs": ("gpu", "auto"),
+        "gpu_static": ("gpu", "auto"),
         "tpu": ("tpu", "auto"),
         "xla_cpu": ("xla_cpu", "auto"),
     }.items():

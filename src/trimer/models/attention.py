@@ -60,7 +60,7 @@ def attention(
     Returns (Tq, H, D). The result of a sequence does not depend on the others in the batch.
     """
     if isinstance(lengths_q, Rows) and isinstance(lengths_k, Rows):
-        return _in_rows(q, k, v, lengths_q.segments, lengths_k.segments, causal, dropout)
+        return _in_rows(q, k, v, lengths_q, lengths_k, causal, dropout)
     if isinstance(lengths_q, Rows) or isinstance(lengths_k, Rows):
         raise TypeError("queries and keys must both be those of a static batch, or both those of a flat one")
     if q.device.type == "cpu":
@@ -78,10 +78,13 @@ def attention_maps(q: Tensor, k: Tensor, lengths: Sequence[int]) -> list[Tensor]
     return [torch.softmax((qi.transpose(0, 1) * scale) @ ki.permute(1, 2, 0), -1) for qi, ki in pairs]
 
 
-def _in_rows(
-    q: Tensor, k: Tensor, v: Tensor, segments_q: Tensor, segments_k: Tensor, causal: bool, dropout: float
-) -> Tensor:
-    """Attention of a static batch. segments_q: (R, Lq), segments_k: (R, Lk), sequence number of each token."""
+def _in_rows(q: Tensor, k: Tensor, v: Tensor, rows_q: Rows, rows_k: Rows, causal: bool, dropout: float) -> Tensor:
+    """Attention of a static batch: flash attention on CUDA if it is possible, else with a mask (R, Lq, Lk)."""
+    segments_q, segments_k = rows_q.segments, rows_k.segments
+    if rows_q.bounds is not None and rows_k.bounds is not None and _flash_can_run(q, dropout):
+        # Only the shapes are numbers of the host, so this is compiled once.
+        longest_q, longest_k = segments_q.shape[1], segments_k.shape[1]
+        return varlen_attn(q, k, v, rows_q.bounds, rows_k.bounds, longest_q, longest_k, **_window(causal))
     allowed = segments_q[:, :, None] == segments_k[:, None, :]  # (R, Lq, Lk)
     if causal:
         allowed = allowed & torch.ones_like(allowed[0]).tril()
@@ -104,10 +107,14 @@ def _flash_can_run(q: Tensor, dropout: float) -> bool:
 def _variable_length(
     q: Tensor, k: Tensor, v: Tensor, lengths_q: Sequence[int], lengths_k: Sequence[int], causal: bool
 ) -> Tensor:
-    window = {"window_size": (-1, 0 if causal else -1)} if _CAUSAL_WINDOW else {"is_causal": causal}
     starts_q = _starts(tuple(lengths_q), q.device)
     starts_k = starts_q if lengths_k is lengths_q else _starts(tuple(lengths_k), q.device)
-    return varlen_attn(q, k, v, starts_q, starts_k, max(lengths_q), max(lengths_k), **window)
+    return varlen_attn(q, k, v, starts_q, starts_k, max(lengths_q), max(lengths_k), **_window(causal))
+
+
+def _window(causal: bool) -> dict[str, Any]:
+    """The argument of `varlen_attn` for causal attention."""
+    return {"window_size": (-1, 0 if causal else -1)} if _CAUSAL_WINDOW else {"is_causal": causal}
 
 
 # Cached tensors are created outside inference mode: one created inside could not be used in a later training.

@@ -18,7 +18,7 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Zero each value with probability p and divide the others by 1 - p; the identity outside training."""
     if not training or p == 0.0:
         return x
-    if x.device.type != "cpu" or p > 0.5:
+    if x.device.type != "cpu" or p > 0.5 or torch.compiler.is_compiling():  # the number of zeroed values varies
         return F.dropout(x, p)
     return _SparseDropout.apply(x, p)
 

@@ -206,11 +206,14 @@ class PeptideEncoder(KeepsArguments, nn.Module):
             return RotaryLayout(sequence.layout, rotary_tables(sequence.positions(), self.d_model // self.heads))
         if self.body == "recurrent":
             if isinstance(sequence, Static):
-                raise ConfigError("model.body=recurrent does not run on a TPU: choose convolution or transformer")
+                raise ConfigError(
+                    "model.body=recurrent does not run on batches of one shape (trainer=tpu, trainer=gpu_static): set "
+                    "model.body=convolution or model.body=transformer, or use another trainer"
+                )
             return Layout(sequence.sizes)
         rows, count = sequence.with_gaps(self.kernel // 2)
         mask = torch.zeros(count, 1, device=rows.device, dtype=dtype)
-        return LayoutWithGaps(sequence.sizes, rows, mask.index_fill(0, rows, 1.0))
+        return LayoutWithGaps(sequence.layout, rows, mask.index_fill(0, rows, 1.0))
 
     def alone(self) -> PeptideEncoder:
         """The encoder itself."""

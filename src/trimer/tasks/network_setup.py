@@ -1,14 +1,19 @@
-"""Preparation of a network for training: activation checkpointing, and sharding over several GPUs."""
+"""Preparation of a network for training: activation checkpointing, compilation, and sharding over several GPUs."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from trimer.accelerators.static_gpu import StaticGpuTrainer
+from trimer.errors import ConfigError
+from trimer.flat import Rows
 from trimer.models.memory import needs_checkpointing, training_bytes
+from trimer.protocols import compile_parts
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,62 @@ def _needs_checkpointing(encoder: nn.Module, trainer: Any, sharded: bool) -> boo
         "on" if enabled else "off", f"{tokens:,}", required / 1e9, memory / 1e9,
     )  # fmt: skip
     return enabled
+
+
+def compile_network(net: nn.Module, trainer: Any) -> None:
+    """Compile a network in place: whole blocks for batches of one shape on a GPU, else the token-wise parts."""
+    if isinstance(trainer, StaticGpuTrainer):
+        compile_blocks(net, trainer.cuda_graphs)
+    else:
+        compile_parts(net)
+
+
+def compile_blocks(net: nn.Module, cuda_graphs: bool = False) -> None:
+    """Compile each block of a network as a whole, in place; blocks are the members of its ModuleLists.
+
+    ConfigError if there are none, or for CUDA graphs with activation checkpointing.
+    """
+    name = type(net).__name__
+    blocks = [block for parts in net.modules() if isinstance(parts, nn.ModuleList) for block in parts]
+    if not blocks:
+        raise ConfigError(f"task.compile=true: model={name} has no nn.ModuleList of blocks: set task.compile=false")
+    if cuda_graphs and any(getattr(module, "checkpointing", False) is True for module in net.modules()):
+        raise ConfigError(
+            "trainer.cuda_graphs=true: a graph does not recompute activations; set model.checkpointing=false or "
+            "trainer.cuda_graphs=false"
+        )
+    for block in blocks:
+        block.forward = _compiled(block.forward, cuda_graphs)
+
+
+def _compiled(forward: Callable[..., Any], cuda_graphs: bool) -> Callable[..., Any]:
+    """The forward pass of a block, compiled for static batches; flat batches would compile it for each batch.
+
+    CUDA graphs are only used where a backward pass follows: without one, PyTorch frees the output of a block as soon as
+    the next block runs.
+    """
+    compiled = torch.compile(forward, fullgraph=True, dynamic=False)
+    graphs = torch.compile(forward, fullgraph=True, dynamic=False, mode="reduce-overhead") if cuda_graphs else compiled
+
+    def choose(x: torch.Tensor, *inputs: Any) -> Any:
+        if not any(isinstance(getattr(value, "sizes", value), Rows) for value in inputs):
+            return forward(x, *inputs)
+        return (graphs if torch.is_grad_enabled() and x.requires_grad else compiled)(x, *inputs)
+
+    return choose
+
+
+def zero_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, trainer: Any) -> None:
+    """Set the gradients to None; with CUDA graphs to zero, in memory of their own.
+
+    Autograd would keep the gradients that a graph returns, without a copy, and the next replay would overwrite them:
+    sums over several batches would be wrong.
+    """
+    keep = getattr(trainer, "cuda_graphs", False)
+    for parameter in net.parameters() if keep else ():
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.zero_grad(set_to_none=not keep)
 
 
 def shard(net: nn.Module, mesh: Any, precision: str) -> None:

@@ -14,8 +14,8 @@ from torchmetrics import Metric
 
 from trimer.errors import ConfigError, TrimerError
 from trimer.optim import EPOCH_LOSS
-from trimer.protocols import Encoder, compile_parts, missing_members
-from trimer.tasks.network_setup import choose_checkpointing, shard
+from trimer.protocols import Encoder, missing_members
+from trimer.tasks.network_setup import choose_checkpointing, compile_network, shard, zero_gradients
 from trimer.tasks.plain_lightning import PlainLightning
 
 # Running sums of a training: attribute, shape and dtype.
@@ -26,8 +26,9 @@ class Task(PlainLightning):
     """A network with its tokenizer, and how to train it.
 
     optimizer: parameters -> Optimizer. scheduler: Optimizer -> LR schedule by steps. Both are factories. compile:
-    compile the token-wise layers of the network in place, which keeps the names of the weights. metrics: torchmetrics
-    by name, logged as `val/<name>`; a subclass updates them by `update_metrics`.
+    compile the network in place, which keeps the names of the weights: its token-wise layers, or whole blocks if all
+    batches have one shape. metrics: torchmetrics by name, logged as `val/<name>`; a subclass updates them by
+    `update_metrics`.
 
     The training_step of a subclass returns the *sum* of the loss through `record_loss`. Gradients are divided by the
     count of the whole optimizer step, over all accumulated batches and devices, so a step does not depend on how it is
@@ -128,7 +129,7 @@ class Task(PlainLightning):
             choose_checkpointing(self.net, self.trainer, sharded=mesh is not None)
         if self.compile_net:
             self.compile_net = False
-            compile_parts(self.net)
+            compile_network(self.net, self.trainer)
         if mesh is not None and not self._sharded:
             shard(self.net, mesh, self.trainer.precision)
             self._sharded = True
@@ -148,6 +149,9 @@ class Task(PlainLightning):
         schedule = self.scheduler_factory(optimizer)
         interval = getattr(schedule, "interval", "step")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        zero_gradients(self.net, optimizer, self.trainer)
 
     def lr_scheduler_step(self, scheduler, metric) -> None:
         """Also pass the training loss of the epoch to a schedule that monitors it, before a checkpoint is written."""

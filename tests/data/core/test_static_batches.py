@@ -316,5 +316,5 @@ def test_clusters_raise(tmp_path):
 def test_the_recurrent_body_raises(tmp_path):
     task, data = made([*TASKS["regression"], "model.body=recurrent"], tmp_path)
     loader = data.train_dataloader()
-    with pytest.raises(ConfigError, match=r"model\.body=recurrent does not run on a TPU"):
+    with pytest.raises(ConfigError, match=r"model\.body=recurrent does not run on batches of one shape"):
         task.training_step(loader.dataset[next(loader.sampler.plan.epoch(0))], 0)

@@ -55,8 +55,8 @@ def training_loader(
     if _needs_one_shape(trainer):
         if clusters is not None:
             raise ConfigError(
-                "trainer=tpu packs the rows once for all epochs, but data with clusters draw new rows in each epoch: "
-                "use data without clusters, or trainer=cpu or trainer=gpu"
+                "trainer=tpu and trainer=gpu_static pack the rows once for all epochs, but data with clusters draw new "
+                "rows in each epoch: use data without clusters, or trainer=cpu or trainer=gpu"
             )
         plan, dataset = _static(dataset, lengths, tokens_per_batch, trainer, **settings)
     elif clusters is None:

@@ -130,6 +130,7 @@ def in_rows(flat: Flat, rows: int, length: int, slots: int, row_of: np.ndarray) 
         "first": _filled(torch.from_numpy(starts), slice(count), slots, tokens - 1),
         "last": _filled(torch.from_numpy(starts + sizes - 1), slice(count), slots, tokens - 1),
         "order": order,
+        "bounds": torch.from_numpy(_bounds(sizes, row_of, rows, length, slots)),
         "features": None if flat.features is None else _filled(flat.features, slice(count), slots, 0.0),
     }
     if not isinstance(flat, FlatPeptides):
@@ -137,6 +138,16 @@ def in_rows(flat: Flat, rows: int, length: int, slots: int, row_of: np.ndarray) 
     conditions = None if flat.conditions is None else _filled(flat.conditions, slice(count), slots, 0.0)
     composition = _filled(flat.composition, order[flat.places.numpy()], tokens, 0.0)
     return StaticPeptides(**fields, places=torch.arange(tokens), composition=composition, conditions=conditions)
+
+
+def _bounds(sizes: np.ndarray, row_of: np.ndarray, rows: int, length: int, slots: int) -> np.ndarray:
+    """`Static.bounds`: in each row its sequences, then the padding, which may be empty."""
+    padding = length - np.bincount(row_of, weights=sizes, minlength=rows).astype(np.int64)
+    in_order = np.argsort(np.concatenate([row_of, np.arange(rows)]), kind="stable")
+    ends = np.cumsum(np.concatenate([sizes, padding])[in_order])
+    bounds = np.full(slots + rows + 1, rows * length, np.int32)
+    bounds[0], bounds[1 : len(ends) + 1] = 0, ends
+    return bounds
 
 
 def _filled(values: Tensor, where: np.ndarray | slice, size: int, filling: float) -> Tensor:
