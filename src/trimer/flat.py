@@ -152,8 +152,9 @@ class Static(Flat):
 
     rows: R. segments: (T,) int64, number of the sequence of each token. offsets_in: (T,) int64, position of each token
     in its sequence. first, last: (B,) int64, index in T of the first and the last token of each sequence.
-    order: (N,) indices in T of the N tokens of the flat batch, on the CPU. bounds: (B + R + 1,) int32, increasing indices
-    in T where a sequence or the padding of a row begins, then T for unused entries; same sequences in source and target.
+    order: (N,) indices in T of the N tokens of the flat batch, on the CPU. bounds: (B + R + 1,) int32, indices in T
+    where the sequences and the padding of each row begin, in order, then T for unused entries; the same sequences in
+    source and target. None where no variable-length kernel is used.
     """
 
     rows: int

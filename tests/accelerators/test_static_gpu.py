@@ -21,10 +21,13 @@ def test_it_runs_on_the_cpu_too():
     ("overrides", "message"),
     [
         ([*CPU, "trainer.row_length=0"], r"trainer\.row_length=0 must be 1 or more, or null"),
-        ([*CPU, "trainer.cuda_graphs=true"], r"cuda_graphs=true needs trainer\.accelerator=gpu, not cpu"),
+        (
+            [*CPU, "trainer.cuda_graphs=true"],
+            r"cuda_graphs=true runs on one GPU: it needs trainer\.accelerator=gpu, not cpu",
+        ),
         (
             ["trainer=gpu_static", "trainer.cuda_graphs=true", "trainer.devices=2"],
-            r"cuda_graphs=true needs trainer\.devices=1, not 2: it runs on one GPU",
+            r"cuda_graphs=true runs on one GPU: it needs trainer\.devices=1, not 2",
         ),
     ],
 )

@@ -20,6 +20,8 @@ from torch.utils.data import DataLoader
 
 from trimer.callbacks.throughput import Throughput
 from trimer.data.core.batches import FragmentBatch, LabelledBatch, MaskedBatch, PairBatch
+from trimer.data.core.static_batches import static
+from trimer.data.core.static_plan import Shape
 from trimer.data.labelled.sequence_kinds import Peptides, flat, model_inputs
 from trimer.flat import Flat
 from trimer.models.bart import Bart
@@ -87,9 +89,19 @@ def fragments(body: str):
     return task, batch
 
 
+def in_one_shape(way):
+    """The same with a batch of one shape."""
+    task, batch = way()
+    sides = 1 if isinstance(batch, MaskedBatch) else 2
+    to = SimpleNamespace(shape=Shape(2, (40,) * sides, 9), masked=16)
+    return task, static(batch, to, np.array([1, 0, 0, 1]))
+
+
 WAYS = {
     "masked": masked,
     "pairs": pairs,
+    "masked, one shape": partial(in_one_shape, masked),
+    "pairs, one shape": partial(in_one_shape, pairs),
     **{f"single, {pooling}": partial(labelled, "single", pooling) for pooling in POOLING if pooling != "residue"},
     "single, weighted": partial(labelled, "single", "mean", class_weights="balanced", focal=2.0),
     "multi": partial(labelled, "multi", "mean", class_weights="balanced"),

@@ -1,11 +1,18 @@
 """All ways to compute attention agree, and a sequence gives the same result single and packed."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from trimer.data.core.static_batches import in_rows
+from trimer.flat import Flat
 from trimer.models import attention as module
 from trimer.models.attention import _padded, _variable_length, attention
+from trimer.models.esm2 import Layer
+from trimer.models.rotary import rotary_tables
 
 
 def packed(lengths_q, lengths_k, heads=3, width=8, dtype=torch.float32, seed=0):
@@ -127,6 +134,66 @@ def test_variable_length_kernel_gets_valid_arguments(monkeypatch):
         out = _variable_length(*inputs, lengths_q, lengths_k, causal)
         torch.testing.assert_close(out, attention(*inputs, lengths_q, lengths_k, causal), atol=1e-5, rtol=1e-5)
         assert seen == {"longest": (max(lengths_q), max(lengths_k)), "window": (-1, 0 if causal else -1)}
+
+
+SIZES = [(12, 20), (3, 9), (30, 20), (7, 20)]  # of each sequence, as query and as key
+
+
+def static_sides(sizes=SIZES, row_of=(1, 0, 0, 1)):
+    """Source and target of a static batch: one row is empty, and in two others only one side has padding."""
+    sides = zip(*sizes, strict=True)
+    return [
+        in_rows(Flat.pack([range(size) for size in side]), 3, length, 7, np.array(row_of))
+        for side, length in zip(sides, (33, 40), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("causal", "cross"), [(False, False), (True, False), (False, True)])
+def test_rows_of_static_batches_give_the_kernel_valid_arguments(causal, cross, monkeypatch):
+    """A stand-in with the arguments of the kernel; like the kernel, it returns zeros where there is no key."""
+
+    def kernel(q, k, v, starts_q, starts_k, longest_q, longest_k, **_):
+        assert starts_q.dtype == starts_k.dtype == torch.int32 and len(starts_q) == len(starts_k) == 7 + 3 + 1
+        out = torch.zeros_like(q)
+        bounds = torch.stack([starts_q, starts_k], 1).tolist()
+        for (first_q, first_k), (last_q, last_k) in itertools.pairwise(bounds):
+            assert 0 <= last_q - first_q <= longest_q and 0 <= last_k - first_k <= longest_k
+            if last_q > first_q and last_k > first_k:
+                part = q[first_q:last_q], k[first_k:last_k], v[first_k:last_k]
+                out[first_q:last_q] = _padded(*part, (last_q - first_q,), (last_k - first_k,), causal)
+        assert starts_q[-1] == len(q) and starts_k[-1] == len(k)
+        return out
+
+    query, key = static_sides()
+    key = key if cross else query
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(side.tokens.numel(), 2, 8) for side in (query, key, key))
+    expected = attention(q, k, v, query.layout, key.layout, causal)
+    monkeypatch.setattr(module, "varlen_attn", kernel)
+    monkeypatch.setattr(module, "_flash_can_run", lambda *_: True)
+    out = attention(q, k, v, query.layout, key.layout, causal)
+    torch.testing.assert_close(out[query.order], expected[query.order], atol=1e-5, rtol=1e-5)
+    assert out.isfinite().all()
+
+
+@pytest.mark.skipif(module.varlen_attn is None, reason="needs torch.nn.attention.varlen")
+def test_a_block_with_the_variable_length_kernel_is_compiled_once(monkeypatch):
+    """On the meta device: forward and backward pass are captured as on CUDA, without values."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(str(graph.graph))
+        return graph
+
+    monkeypatch.setattr(module, "_flash_can_run", lambda *_: True)
+    block = Layer(32, 2, 64, bias=True).to("meta", torch.bfloat16)
+    compiled = torch.compile(block, fullgraph=True, dynamic=False, backend=backend)
+    for row_of in ((1, 0, 0, 1), (0, 1, 1, 0), (2, 1, 1, 2)):
+        batch = static_sides(row_of=row_of)[0].to("meta")
+        x = torch.empty(batch.tokens.numel(), 32, device="meta", dtype=torch.bfloat16, requires_grad=True)
+        compiled(x, *rotary_tables(batch.positions(), 16), batch.layout).sum().backward()
+        assert x.grad.shape == x.shape
+    assert len(graphs) == 1 and "_varlen_attn" in graphs[0]
 
 
 @pytest.mark.parametrize("path", [attention, _padded])

@@ -23,7 +23,8 @@ class StaticGpuTrainer(L.Trainer):
         for name, values in expected.items() if cuda_graphs else ():
             if settings.get(name, values[0]) not in values:
                 raise ConfigError(
-                    f"trainer.cuda_graphs=true needs trainer.{name}={values[0]}, not {settings[name]}: it runs on one GPU"
+                    f"trainer.cuda_graphs=true runs on one GPU: it needs trainer.{name}={values[0]}, not "
+                    f"{settings[name]}"
                 )
         self.row_length, self.cuda_graphs = row_length, cuda_graphs
         super().__init__(**settings)
