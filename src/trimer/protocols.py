@@ -32,7 +32,8 @@ class Encoder(Protocol):
     """A network that computes one vector per token: an `nn.Module` whose constructor takes `vocab_size`.
 
     Optional members, and the behaviour without them:
-    layers (nn.ModuleList): the blocks from the input on. Without it, task.freeze must be 0 or -1, task.layer_decay 1.
+    layers (nn.ModuleList): the blocks from the input on. Without it, task.freeze must be 0 or -1, task.layer_decay 1,
+    and task.compile=true raises an error with trainer=gpu_static, which compiles these blocks.
     alone() -> nn.Module: the encoder without other heads. Without it: the network itself.
     compile_parts(): compile, in place, the parts that do not depend on the sequence lengths. Without it,
     `task.compile=true` raises an error.
