@@ -90,7 +90,7 @@ def _compiled(forward: Callable[..., Any], cuda_graphs: bool) -> Callable[..., A
 
 
 def zero_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, trainer: Any) -> None:
-    """Set the gradients to None; with CUDA graphs to zero, in memory of their own.
+    """Set the gradients to None; with CUDA graphs to zero, so that they keep their memory.
 
     Autograd would keep the gradients that a graph returns, without a copy, and the next replay would overwrite them:
     sums over several batches would be wrong.
