@@ -94,9 +94,8 @@ def test_whole_blocks_are_compiled_once_with_the_same_loss_and_gradients(name, b
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["inductor"], indirect=True)
-@pytest.mark.parametrize("name", ["ESM2", "BART"])
-def test_blocks_compiled_to_c_give_the_same_loss_and_gradients(name, backend, tmp_path):
-    check_training(name, tmp_path)
+def test_blocks_compiled_to_c_give_the_same_loss_and_gradients(backend, tmp_path):
+    check_training("ESM2", tmp_path)
 
 
 def test_bf16_blocks_give_the_loss_of_plain_ones(backend, tmp_path):
