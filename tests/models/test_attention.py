@@ -219,3 +219,19 @@ def test_cuda_equals_cpu(lengths_q, lengths_k, causal):
         results.append([out, *torch.autograd.grad((out * weights.to(device)).sum(), moved)])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs.cpu(), atol=3e-2, rtol=3e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("causal", "cross"), [(False, False), (True, False), (False, True)])
+def test_rows_on_cuda_equal_those_on_the_cpu(causal, cross):
+    query, key = static_sides()
+    key = key if cross else query
+    inputs = [torch.randn(side.tokens.numel(), 2, 32).bfloat16() for side in (query, key, key)]
+    results = []
+    for device in ("cpu", "cuda"):
+        sides = query.to(device), key.to(device)
+        moved = [x.to(device).requires_grad_() for x in inputs]
+        out = attention(*moved, sides[0].layout, sides[1].layout, causal)[query.order]
+        results.append([out, *torch.autograd.grad(out.float().square().sum(), moved)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs.cpu(), atol=3e-2, rtol=3e-2)

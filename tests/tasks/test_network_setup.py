@@ -186,3 +186,31 @@ def test_gradients_of_cuda_graphs_add_up_over_batches(cuda_graphs, monkeypatch, 
     gradients = [summed(SimpleNamespace(cuda_graphs=cuda_graphs)) for _ in range(2)]
     same = [torch.allclose(gradient, expected, atol=1e-4) for gradient in gradients]
     assert same == [cuda_graphs] * 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["ESM2", "BART"])
+def test_training_with_cuda_graphs_gives_the_weights_of_a_training_without(name, tmp_path):
+    """Two batches in each step, and a validation between the steps."""
+    task, data = made(STUDIES[name][0], tmp_path)
+    task.cuda().net.eval()  # without dropout
+    loader = data.train_dataloader()
+    batches = [loader.dataset[key].to("cuda") for key in list(loader.sampler.plan.epoch(0))[:2]]
+    initial = {key: value.clone() for key, value in task.net.state_dict().items()}
+    weights = []
+    for cuda_graphs in (False, True):
+        task.net.load_state_dict(initial)
+        if cuda_graphs:
+            compile_blocks(task.net, cuda_graphs=True)
+        optimizer = torch.optim.SGD(task.net.parameters(), lr=1e-4)
+        for _ in range(4):
+            zero_gradients(task.net, optimizer, SimpleNamespace(cuda_graphs=cuda_graphs))
+            with torch.autocast("cuda", torch.bfloat16):
+                for batch in batches:
+                    task.training_step(batch, 0).backward()
+                with torch.inference_mode():
+                    task.training_step(batches[0], 0)
+            optimizer.step()
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in task.net.parameters()]))
+    assert (weights[0] - torch.cat([initial[key].flatten() for key, _ in task.net.named_parameters()])).abs().max() > 0
+    torch.testing.assert_close(*weights, atol=1e-3, rtol=1e-2)
