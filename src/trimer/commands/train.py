@@ -280,12 +280,12 @@ def check_settings(cfg: DictConfig) -> None:
     check_gpu(cfg.trainer.accelerator)
     if cfg.trainer.accelerator in STATIC:
         check_device(cfg.trainer.accelerator)
-    if cfg.trainer.get("cuda_graphs") and not cfg.task.get("compile"):
-        raise ConfigError("trainer.cuda_graphs=true runs compiled blocks: set task.compile=true")
     if cfg.trainer.val_check_interval == 0:
         raise ConfigError(
             "trainer.val_check_interval=0 must be above 0; to disable validation, set trainer.limit_val_batches=0"
         )
+    if cfg.trainer.get("cuda_graphs") and not cfg.task.get("compile"):
+        raise ConfigError("trainer.cuda_graphs=true runs compiled blocks: set task.compile=true")
 
 
 def check_targets(cfg: DictConfig) -> None:
