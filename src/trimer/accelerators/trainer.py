@@ -1,4 +1,4 @@
-"""Lightning's trainer on one TPU chip, or on the CPU through XLA, with batches of one shape."""
+"""Lightning's trainer on TPU chips, or on the CPU through XLA, with batches of one shape."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from trimer.accelerators.stacks import STATIC, TORCH_TPU, check_device
+from trimer.accelerators.stacks import INSTALL_XLA, STATIC, TORCH_TPU, check_device
 from trimer.callbacks.checkpoints import WholeFiles
 from trimer.errors import ConfigError
 
@@ -38,22 +38,35 @@ class StaticTrainer(L.Trainer):
             raise ConfigError(f"trainer.accelerator={accelerator} must be {' or '.join(STATIC)} with trainer=tpu")
         if precision not in PRECISIONS:
             raise ConfigError(f"trainer.precision={precision} must be {' or '.join(PRECISIONS)} on a TPU")
-        if devices != 1 or num_nodes != 1 or strategy != "auto":
-            raise ConfigError(
-                f"trainer.devices={devices}, trainer.num_nodes={num_nodes}, trainer.strategy={strategy}: "
-                f"trainer={accelerator} runs on one device, with strategy=auto"
-            )
+        if strategy != "auto":
+            raise ConfigError(f"trainer.strategy={strategy}: trainer={accelerator} has its own, with strategy=auto")
+        for name, value in (("devices", devices), ("num_nodes", num_nodes)):
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"trainer.{name}={value} must be a number of 1 or more with trainer={accelerator}")
         if row_length is not None and row_length < 1:
             raise ConfigError(f"trainer.row_length={row_length} must be 1 or more, or null")
         self.row_length = row_length
+        self.chips = devices * num_nodes
         # The strategy writes checkpoints itself, so it replaces the plugin `WholeFiles`.
         plugins = [plugin for plugin in plugins or [] if not isinstance(plugin, WholeFiles)]
-        backend = _torch_tpu(precision) if check_device(accelerator) == TORCH_TPU else _torch_xla(precision)
+        if check_device(accelerator) == TORCH_TPU:
+            backend = _torch_tpu(precision, self.chips)
+        else:
+            if self.chips > 1:
+                from trimer.accelerators.chips import use_chips
+
+                use_chips(accelerator, devices, num_nodes)
+            backend = _torch_xla(precision, self.chips)
         super().__init__(**backend, devices=1, plugins=plugins, **settings)
 
 
-def _torch_tpu(precision: str) -> dict[str, Any]:
+def _torch_tpu(precision: str, chips: int) -> dict[str, Any]:
     """Accelerator and strategy of torch_tpu."""
+    if chips > 1:
+        raise ConfigError(
+            f"trainer=tpu trains on {chips} chips with torch-xla only, and torch_tpu is installed: set "
+            f"trainer.devices=1 trainer.num_nodes=1; or, in a separate environment: {INSTALL_XLA}"
+        )
     from trimer.accelerators.devices import TorchTPU
 
     mixed = MixedPrecision("bf16-mixed", "tpu") if precision == "bf16-mixed" else None
@@ -61,10 +74,15 @@ def _torch_tpu(precision: str) -> dict[str, Any]:
     return {"accelerator": TorchTPU(), "strategy": strategy}
 
 
-def _torch_xla(precision: str) -> dict[str, Any]:
+def _torch_xla(precision: str, chips: int) -> dict[str, Any]:
     """Accelerator and strategy of torch-xla."""
     from trimer.accelerators.devices import XLADevice, XLAFiles, XLAMixed, XLAPrecision, XLAStrategy
 
     plugin = XLAMixed() if precision == "bf16-mixed" else XLAPrecision("32-true")
-    strategy = XLAStrategy(0, checkpoint_io=XLAFiles(), precision_plugin=plugin)
+    settings: dict[str, Any] = {"checkpoint_io": XLAFiles(), "precision_plugin": plugin}
+    if chips > 1:
+        from trimer.accelerators.chips import ChipsStrategy
+
+        return {"accelerator": XLADevice(), "strategy": ChipsStrategy(chips, **settings)}
+    strategy = XLAStrategy(0, **settings)
     return {"accelerator": XLADevice(), "strategy": strategy}
