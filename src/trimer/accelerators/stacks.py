@@ -65,8 +65,11 @@ def stack_for(accelerator: str) -> str:
     )
 
 
-def check_device(accelerator: str) -> str:
-    """The stack of an accelerator whose device can be used; ConfigError if there is none."""
+def check_device(accelerator: str, hosts: int = 1) -> str:
+    """The stack of an accelerator whose device can be used; ConfigError if there is none.
+
+    hosts: of a pod slice. If there are several, only the process of the first one writes files from here on.
+    """
     stack = stack_for(accelerator)
     if accelerator == "xla_cpu":
         # Without these, torch-xla asks a cloud server for the type of the TPU and waits for minutes.
@@ -79,6 +82,10 @@ def check_device(accelerator: str) -> str:
             )
     elif not {TORCH_TPU: _torch_tpu_device, TORCH_XLA: _torch_xla_device}[stack]():
         raise ConfigError(f"trainer=tpu: {stack} is installed but finds no TPU; use trainer=cpu or trainer=gpu")
+    if hosts > 1 and stack == TORCH_XLA:
+        from trimer.accelerators.hosts import host_rank
+
+        os.environ["RANK"] = str(host_rank(accelerator))
     return stack
 
 

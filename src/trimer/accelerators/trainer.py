@@ -49,14 +49,10 @@ class StaticTrainer(L.Trainer):
         self.chips = devices * num_nodes
         # The strategy writes checkpoints itself, so it replaces the plugin `WholeFiles`.
         plugins = [plugin for plugin in plugins or [] if not isinstance(plugin, WholeFiles)]
-        if check_device(accelerator) == TORCH_TPU:
+        if check_device(accelerator, num_nodes) == TORCH_TPU:
             backend = _torch_tpu(precision, self.chips)
         else:
-            if self.chips > 1:
-                from trimer.accelerators.chips import use_chips
-
-                use_chips(accelerator, devices, num_nodes)
-            backend = _torch_xla(precision, self.chips)
+            backend = _torch_xla(accelerator, precision, devices, num_nodes)
         super().__init__(**backend, devices=1, plugins=plugins, **settings)
 
 
@@ -74,15 +70,18 @@ def _torch_tpu(precision: str, chips: int) -> dict[str, Any]:
     return {"accelerator": TorchTPU(), "strategy": strategy}
 
 
-def _torch_xla(precision: str, chips: int) -> dict[str, Any]:
+def _torch_xla(accelerator: str, precision: str, devices: int, hosts: int) -> dict[str, Any]:
     """Accelerator and strategy of torch-xla."""
     from trimer.accelerators.devices import XLADevice, XLAFiles, XLAMixed, XLAPrecision, XLAStrategy
 
     plugin = XLAMixed() if precision == "bf16-mixed" else XLAPrecision("32-true")
     settings: dict[str, Any] = {"checkpoint_io": XLAFiles(), "precision_plugin": plugin}
-    if chips > 1:
-        from trimer.accelerators.chips import ChipsStrategy
+    if devices * hosts == 1:
+        return {"accelerator": XLADevice(), "strategy": XLAStrategy(0, **settings)}
+    from trimer.accelerators.chips import ChipsStrategy, use_chips
+    from trimer.accelerators.hosts import Hosts, first_address, host_rank
 
-        return {"accelerator": XLADevice(), "strategy": ChipsStrategy(chips, **settings)}
-    strategy = XLAStrategy(0, **settings)
-    return {"accelerator": XLADevice(), "strategy": strategy}
+    use_chips(accelerator, devices, hosts)
+    if hosts > 1:
+        settings["hosts"] = Hosts(host_rank(accelerator), hosts, *first_address(accelerator))
+    return {"accelerator": XLADevice(), "strategy": ChipsStrategy(devices * hosts, **settings)}

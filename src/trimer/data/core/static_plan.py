@@ -47,7 +47,8 @@ class StaticPlan:
     lengths: (n,) tokens of each sequence, or (n, 2) of source and target. tokens_per_batch: maximum, including padding,
     unless one row is longer. row_length: tokens of a row (of the source, if there is a target); null for the shortest
     that can be filled well. growth: factor by which a sequence can grow when it is loaded. chips: number of devices
-    that share a batch, each with tokens_per_batch tokens. Other arguments: see `EpochPlan`. ConfigError if a sequence is longer than row_length, or if there are too few sequences.
+    that share a batch, each with tokens_per_batch tokens and the same number of rows. Other arguments: see `EpochPlan`.
+    ConfigError if a sequence is longer than row_length, or if there are too few sequences.
     """
 
     def __init__(
