@@ -41,8 +41,8 @@ class StaticTrainer(L.Trainer):
         if strategy != "auto":
             raise ConfigError(f"trainer.strategy={strategy}: trainer={accelerator} has its own, with strategy=auto")
         for name, value in (("devices", devices), ("num_nodes", num_nodes)):
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"trainer.{name}={value} must be a number of 1 or more with trainer={accelerator}")
+            if value < 1:
+                raise ConfigError(f"trainer.{name}={value} must be 1 or more")
         if row_length is not None and row_length < 1:
             raise ConfigError(f"trainer.row_length={row_length} must be 1 or more, or null")
         self.row_length = row_length
