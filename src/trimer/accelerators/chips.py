@@ -75,8 +75,11 @@ class ChipsStrategy(XLAStrategy):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         import torch_xla
+        import torch_xla.core.xla_model as xm
 
+        seed = xm.get_rng_state()
         torch_xla.sync()  # all hosts execute what is pending; then the first one alone reads its own chips
+        xm.set_rng_state(seed)  # the checkpoint holds this one, and `sync` draws another
         super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def setup(self, trainer: Any) -> None:
