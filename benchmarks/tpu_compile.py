@@ -168,12 +168,12 @@ def collectives(program: str) -> str:
     counts: Counter[str] = Counter()
     bytes_of: Counter[str] = Counter()
     for line in program.splitlines():
-        if found := re.search(
+        if exchange := re.search(
             r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?\(", line
         ):
-            counts[found[2]] += 1
-            for kind, shape in re.findall(r"(\w+)\[([\d,]*)\]", found[1]):
-                bytes_of[found[2]] += width.get(kind, 4) * math.prod(int(size) for size in shape.split(",") if size)
+            counts[exchange[2]] += 1
+            for kind, shape in re.findall(r"(\w+)\[([\d,]*)\]", exchange[1]):
+                bytes_of[exchange[2]] += width.get(kind, 4) * math.prod(int(size) for size in shape.split(",") if size)
     return ", ".join(f"{counts[kind]} {kind} of {size / 1e6:,.0f} MB" for kind, size in bytes_of.items())
 
 

@@ -18,15 +18,16 @@ PRECISIONS = ("bf16-mixed", "32-true")
 class StaticTrainer(L.Trainer):
     """A Trainer whose data loaders give batches of one shape, which an XLA device compiles once.
 
-    accelerator: "tpu" or "xla_cpu". precision: "bf16-mixed" or "32-true". row_length: tokens in a row, null for the
-    shortest one that can be filled well; a batch has data.tokens_per_batch / row_length rows. settings: arguments of
-    Lightning's Trainer, without strategy and plugins. ConfigError if the device or its software is missing.
+    precision: "bf16-mixed" or "32-true". accelerator: "tpu" or "xla_cpu". devices: chips of each host. num_nodes: hosts
+    of a pod slice. row_length: tokens in a row, null for the shortest one that can be filled well; each chip has
+    data.tokens_per_batch / row_length rows of a batch. settings: arguments of Lightning's Trainer, without strategy and
+    plugins. ConfigError if the device or its software is missing.
     """
 
     def __init__(
         self,
+        precision: str,
         accelerator: str = "tpu",
-        precision: str = "bf16-mixed",
         devices: int = 1,
         num_nodes: int = 1,
         strategy: str = "auto",
