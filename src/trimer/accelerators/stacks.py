@@ -71,6 +71,8 @@ def check_device(accelerator: str, hosts: int = 1) -> str:
     hosts: of a pod slice. If there are several, only the process of the first one writes files from here on.
     """
     stack = stack_for(accelerator)
+    if stack == TORCH_XLA:  # with several chips, XLA warns at each compilation that another partitioner will come
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if accelerator == "xla_cpu":
         # Without these, torch-xla asks a cloud server for the type of the TPU and waits for minutes.
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
