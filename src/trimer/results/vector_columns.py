@@ -27,8 +27,8 @@ def vector_column(vectors: Sequence[np.ndarray | None], per_position: bool) -> p
 def vector_lists(vectors: Sequence[np.ndarray | None], per_position: bool) -> pa.ListArray:
     """Lists of float32 of n vectors (D,) or, per position, (L, D); null for None. The numbers are copied once."""
     present = [vector for vector in vectors if vector is not None]
-    numbers = np.concatenate([vector.ravel() for vector in present], dtype=np.float32) if present else np.float32([])
-    values: pa.Array = pa.array(numbers)
+    parts = [vector.ravel() for vector in present] or [np.zeros(0, np.float32)]
+    values: pa.Array = pa.array(np.concatenate(parts, dtype=np.float32))
     if per_position:
         width = present[0].shape[1] if present else 1
         values = pa.ListArray.from_arrays(offsets_of([width] * sum(map(len, present))), values)
