@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from trimer.accelerators.stacks import INSTALL_XLA, STATIC, TORCH_TPU, check_device
+from trimer.accelerators.stacks import STATIC, TORCH_TPU, check_device
 from trimer.callbacks.checkpoints import WholeFiles
 from trimer.errors import ConfigError
 
@@ -50,20 +50,15 @@ class StaticTrainer(L.Trainer):
         self.chips = devices * num_nodes
         # The strategy writes checkpoints itself, so it replaces the plugin `WholeFiles`.
         plugins = [plugin for plugin in plugins or [] if not isinstance(plugin, WholeFiles)]
-        if check_device(accelerator, num_nodes) == TORCH_TPU:
-            backend = _torch_tpu(precision, self.chips)
+        if check_device(accelerator, devices, num_nodes) == TORCH_TPU:
+            backend = _torch_tpu(precision)
         else:
             backend = _torch_xla(accelerator, precision, devices, num_nodes)
         super().__init__(**backend, devices=1, plugins=plugins, **settings)
 
 
-def _torch_tpu(precision: str, chips: int) -> dict[str, Any]:
+def _torch_tpu(precision: str) -> dict[str, Any]:
     """Accelerator and strategy of torch_tpu."""
-    if chips > 1:
-        raise ConfigError(
-            f"trainer=tpu trains on {chips} chips with torch-xla only, and torch_tpu is installed: set "
-            f"trainer.devices=1 trainer.num_nodes=1; or, in a separate environment: {INSTALL_XLA}"
-        )
     from trimer.accelerators.devices import TorchTPU
 
     mixed = MixedPrecision("bf16-mixed", "tpu") if precision == "bf16-mixed" else None
