@@ -70,14 +70,23 @@ def test_another_device_type_in_the_environment_is_reported(packages, monkeypatc
     ("override", "message"),
     [
         ("trainer.precision=bf16-true", "must be bf16-mixed or 32-true"),
-        ("trainer.devices=4", "runs on one device"),
-        ("trainer.strategy=ddp", "runs on one device"),
+        ("trainer.devices=0", r"trainer\.devices=0 must be 1 or more"),
+        ("trainer.num_nodes=0", r"trainer\.num_nodes=0 must be 1 or more"),
+        ("trainer.strategy=ddp", "has its own, with strategy=auto"),
         ("trainer.row_length=0", r"trainer\.row_length=0 must be 1 or more"),
         ("trainer.accelerator=gpu", "must be tpu or xla_cpu"),
     ],
 )
 def test_settings_unsupported_by_a_tpu_are_rejected(override, message):
     with pytest.raises(ConfigError, match=message):
+        build(compose("train", ["trainer=tpu", override]).trainer)
+
+
+@pytest.mark.parametrize("override", ["trainer.devices=4", "trainer.num_nodes=2"])
+def test_several_chips_need_torch_xla(packages, monkeypatch, override):
+    packages(torch="2.13.0", torch_tpu="0.2.0")
+    monkeypatch.setattr(stacks, "_torch_tpu_device", lambda: True)
+    with pytest.raises(ConfigError, match=r"chips with torch-xla only, .* set trainer\.devices=1 .*pip install"):
         build(compose("train", ["trainer=tpu", override]).trainer)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -13,7 +12,7 @@ from trimer.data.core.ragged import Ragged
 from trimer.flat import Flat
 from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
-from trimer.prediction.embedding import EmbeddingFile, batches, embed, offsets_of
+from trimer.prediction.embedding import EmbeddingFile, batches, embed
 from trimer.tokenizers.protein import ProteinTokenizer
 
 PROTEINS = {"long": "MKTAYIAKQR" * 9, "short": "M", "bad": "MK*LV", "empty": "", "middle": "GAVLIWXJ", "short2": "M"}
@@ -190,9 +189,3 @@ def test_row_groups_are_bounded_and_hold_few_vectors_in_memory(tmp_path, monkeyp
         if vector is not None:
             assert np.array_equal(np.array(row["embedding"], np.float32), vector)
     assert target.summary().startswith("5 of 7 proteins embedded, 2 without an embedding")
-
-
-def test_offsets_beyond_32_bits_raise_an_error():
-    assert offsets_of([2, 0, 3]).to_pylist() == [0, 2, 2, 5]
-    with pytest.raises(pa.ArrowInvalid):
-        offsets_of([2**30, 2**30])

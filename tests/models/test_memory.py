@@ -14,7 +14,8 @@ from trimer.building import build
 from trimer.cli.configs import compose, shipped_folder
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.models import esm2
+from trimer.models import bart, esm2
+from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2
 from trimer.models.memory import needs_checkpointing, training_bytes
 from trimer.models.roberta import Roberta
@@ -37,7 +38,7 @@ class Kept(torch.autograd.Function):
         return out
 
 
-def kept_bytes(net: Esm2, precision: str) -> tuple[int, int]:
+def kept_bytes(net: Esm2 | Bart, precision: str) -> tuple[int, int]:
     """Tokens of a batch, and bytes of all that autograd keeps for it, weights not counted."""
     flat = Flat.pack([[5, 6, 7, 8] * 100] * 5)
     weights = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
@@ -51,8 +52,9 @@ def kept_bytes(net: Esm2, precision: str) -> tuple[int, int]:
 
     mixed = torch.autocast("cpu", torch.bfloat16) if precision == "bf16-mixed" else nullcontext()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), mixed:
-        net.train().hidden(flat)
-    return len(flat.tokens), sum(size for size, _ in kept.values())
+        sides = (flat, flat) if isinstance(net, Bart) else (flat,)
+        net.train().hidden(*sides)
+    return len(sides) * len(flat.tokens), sum(size for size, _ in kept.values())
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "32-true"])
@@ -64,6 +66,39 @@ def test_estimate_equals_the_memory_that_autograd_keeps(monkeypatch, precision, 
     tokens, kept = kept_bytes(net, precision)
     state = 4 * sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
     assert training_bytes(net, tokens, precision) - state == pytest.approx(kept, rel=0.05)
+
+
+def small_bart(precision: str, **settings) -> Bart:
+    net = Bart(
+        50, 256, encoder_layers=8, decoder_layers=6, encoder_heads=4, decoder_heads=4, encoder_ffn=512, **settings
+    )
+    return net.bfloat16() if precision == "bf16-true" else net
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "32-true"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_estimate_of_bart_equals_the_memory_that_autograd_keeps(monkeypatch, precision, dropout):
+    monkeypatch.setattr(bart, "attention", lambda q, k, v, *_: Kept.apply(q, k, v))
+    net = small_bart(precision, dropout=dropout)
+    tokens, kept = kept_bytes(net, precision)
+    state = 4 * sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
+    assert training_bytes(net, tokens, precision) - state == pytest.approx(kept, rel=0.05)
+
+
+def test_checkpointing_of_bart_keeps_less_and_has_the_same_gradients():
+    flat = Flat.pack([[5, 6, 7, 8] * 20] * 5)
+    gradients, kept = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        net = small_bart("32-true", checkpointing=checkpointing).train()
+        tokens, size = kept_bytes(net, "32-true")
+        torch.manual_seed(1)
+        net(flat, flat).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
+        kept.append(size)
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5)
+    estimate = training_bytes(net, tokens, "32-true", checkpointing=True) - training_bytes(net, 0, "32-true")
+    assert kept[1] < estimate < kept[0] / 4
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
@@ -88,7 +123,7 @@ def test_optimizer_state_counts_trained_weights_and_is_divided_by_devices():
 
 def test_recipes_for_large_models_and_gpus_state_their_memory():
     names = {path.stem for path in RECIPES}
-    assert {"esm2_150m", "esm2_650m", "esm2_3b", "cramming", "esm2_paper", "gpu_day"} <= names
+    assert {"bart_base", "esm2_150m", "esm2_650m", "esm2_3b", "cramming", "esm2_paper", "gpu_day"} <= names
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -100,8 +135,9 @@ def test_recipes_state_the_estimated_memory(path):
         cfg = compose("train", [f"experiment={path.parent.name}/{path.stem}"])
         settings = dict(cfg.model)
         assert cfg.data.tokens_per_batch == tokens and cfg.trainer.precision == "bf16-mixed"
+    vocabulary = {"vocab_size": 600} if path.stem.startswith("bart") else {}
     with torch.device("meta"):
-        net = build(settings)
+        net = build(settings, **vocabulary)
     for stated, checkpointing in ((plain, False), (twice, True)):
         assert stated == round(training_bytes(net, tokens, checkpointing=checkpointing) / 1e9), checkpointing
 
@@ -152,7 +188,7 @@ def test_auto_does_not_recompute_before_a_training(monkeypatch, setting, calls):
     assert len(recomputed) == calls
 
 
-@pytest.mark.parametrize("make", [Esm2, lambda **settings: Roberta(40, **settings)])
+@pytest.mark.parametrize("make", [Esm2, lambda **settings: Roberta(40, **settings), lambda **s: Bart(40, **s)])
 def test_unknown_values_of_checkpointing_raise_errors(make):
     with pytest.raises(ConfigError, match=r"model\.checkpointing=always must be true, false or auto"):
         make(checkpointing="always")

@@ -65,9 +65,15 @@ def stack_for(accelerator: str) -> str:
     )
 
 
-def check_device(accelerator: str) -> str:
-    """The stack of an accelerator whose device can be used; ConfigError if there is none."""
+def check_device(accelerator: str, devices: int = 1, hosts: int = 1) -> str:
+    """The stack of an accelerator whose device can be used; ConfigError if there is none.
+
+    devices: of each host. hosts: of a pod slice; if there are several, only the process of the first one writes files
+    from here on.
+    """
     stack = stack_for(accelerator)
+    if stack == TORCH_XLA:  # with several chips, XLA warns at each compilation that another partitioner will come
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if accelerator == "xla_cpu":
         # Without these, torch-xla asks a cloud server for the type of the TPU and waits for minutes.
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
@@ -79,6 +85,15 @@ def check_device(accelerator: str) -> str:
             )
     elif not {TORCH_TPU: _torch_tpu_device, TORCH_XLA: _torch_xla_device}[stack]():
         raise ConfigError(f"trainer=tpu: {stack} is installed but finds no TPU; use trainer=cpu or trainer=gpu")
+    if stack == TORCH_TPU and devices * hosts > 1:
+        raise ConfigError(
+            f"trainer=tpu trains on {devices * hosts} chips with torch-xla only, and torch_tpu is installed: set "
+            f"trainer.devices=1 trainer.num_nodes=1; or, in a separate environment: {INSTALL_XLA}"
+        )
+    if hosts > 1:
+        from trimer.accelerators.hosts import host_rank
+
+        os.environ["RANK"] = str(host_rank(accelerator))
     return stack
 
 

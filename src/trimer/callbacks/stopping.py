@@ -63,7 +63,7 @@ class StopRequest:
             requests = torch.tensor(int(requested))
             torch.distributed.all_reduce(requests, group=self._hosts)
             return bool(requests)
-        return trainer.strategy.reduce_boolean_decision(requested, all=False) if trainer.world_size > 1 else requested
+        return trainer.strategy.reduce_boolean_decision(requested, all=False)
 
     @property
     def exception(self) -> BaseException:

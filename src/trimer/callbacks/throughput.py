@@ -65,7 +65,8 @@ class Throughput(L.Callback):
         for name, rate in rates.items():
             module.log(f"{name}_per_second", rate, prog_bar=name == "tokens", batch_size=1)
         if operations is not None and self.peak:
-            share = operations / (self.peak * 1e12 * trainer.world_size)
+            devices = trainer.world_size * getattr(trainer, "chips", 1)
+            share = operations / (self.peak * 1e12 * devices)
             module.log("mfu", share, prog_bar=True, batch_size=1)
         module.log("real_tokens", float(module.real_tokens), batch_size=1)
         self._restart(module)

@@ -279,7 +279,7 @@ def check_settings(cfg: DictConfig) -> None:
         )
     check_gpu(cfg.trainer.accelerator)
     if cfg.trainer.accelerator in STATIC:
-        check_device(cfg.trainer.accelerator)
+        check_device(cfg.trainer.accelerator, cfg.trainer.devices, cfg.trainer.num_nodes)
     if cfg.trainer.val_check_interval == 0:
         raise ConfigError(
             "trainer.val_check_interval=0 must be above 0; to disable validation, set trainer.limit_val_batches=0"

@@ -19,12 +19,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat, Rows
 from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
+from trimer.models.memory import check_checkpointing
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # names as in Hugging Face configurations
     "gelu": F.gelu,
@@ -160,6 +162,8 @@ class Bart(KeepsArguments, nn.Module):
     scale_embedding multiplies token embeddings by sqrt(d_model). max_positions is the longest sequence, in tokens.
     dropout acts on embeddings and sub-layers, attention_dropout on attention weights, activation_dropout inside the
     feed-forward layers. Weights are initialised from a normal distribution with deviation init_std, biases with zero.
+    checkpointing: recompute the hidden states inside the layers for the gradients instead of keeping them; "auto" does
+    so if the memory of the GPU is too small otherwise.
     """
 
     encoder: Any  # nn.ModuleList of EncoderLayer
@@ -183,8 +187,10 @@ class Bart(KeepsArguments, nn.Module):
         activation: str = "gelu",
         scale_embedding: bool = False,
         init_std: float = 0.02,
+        checkpointing: bool | str = False,
     ):
         super().__init__()
+        check_checkpointing(checkpointing)
         for name, heads in (("encoder_heads", encoder_heads), ("decoder_heads", decoder_heads)):
             if d_model % heads:
                 raise ConfigError(f"model.{name}={heads} does not divide model.d_model={d_model}")
@@ -198,7 +204,7 @@ class Bart(KeepsArguments, nn.Module):
         if activation not in ACTIVATIONS:
             raise ConfigError(f"model.activation={activation} is not one of {', '.join(ACTIVATIONS)}")
         self.vocab_size, self.d_model, self.max_positions = vocab_size, d_model, max_positions
-        self.activation, self.init_std = activation, init_std
+        self.activation, self.init_std, self.checkpointing = activation, init_std, checkpointing
         dropouts = (dropout, attention_dropout, activation_dropout)
         scale = math.sqrt(d_model) if scale_embedding else 1.0
         self.tokens = nn.Embedding(vocab_size, d_model)
@@ -222,7 +228,7 @@ class Bart(KeepsArguments, nn.Module):
         self._check_length(source, "source")
         x = self.encoder_embedding(source.tokens, source.positions(), self.tokens.weight)
         for layer in self.encoder:
-            x = layer(x, source.layout)
+            x = self._layer(layer, x, source.layout)
         return x
 
     def decode(self, target: Flat, memory: Tensor, memory_sizes: Sequence[int] | Rows) -> Tensor:
@@ -230,8 +236,14 @@ class Bart(KeepsArguments, nn.Module):
         self._check_length(target, "target")
         x = self.decoder_embedding(target.tokens, target.positions(), self.tokens.weight)
         for layer in self.decoder:
-            x = layer(x, target.layout, memory, memory_sizes)
+            x = self._layer(layer, x, target.layout, memory, memory_sizes)
         return x
+
+    def _layer(self, layer: nn.Module, *inputs: Any) -> Tensor:
+        """The output of a layer."""
+        if self.checkpointing is True and self.training:
+            return checkpoint(layer, *inputs, use_reentrant=False)
+        return layer(*inputs)
 
     def hidden(self, source: Flat, target: Flat) -> Tensor:
         """Last hidden state at each decoder input: (T, D)."""

@@ -23,9 +23,9 @@ from trimer.files import written
 from trimer.flat import Flat
 from trimer.protocols import Encoder
 from trimer.results.embeddings import embedding_schema
+from trimer.results.vector_columns import VALUES, vector_lists
 
 POOLING = ("mean", "cls", "residue")
-VALUES = 2**26  # numbers in a row group (256 MB), unless a single record has more
 
 
 def check_pooling(pooling: str) -> None:
@@ -93,11 +93,6 @@ def batches(lengths: np.ndarray, tokens_per_batch: int) -> Iterator[range]:
         yield range(start, len(lengths))
 
 
-def offsets_of(counts: Sequence[int]) -> pa.Array:
-    """(n + 1,) int32 offsets of n lists with these counts of values; pyarrow.ArrowInvalid beyond 2^31 values."""
-    return pa.array(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), pa.int32())
-
-
 class EmbeddingFile:
     """A Parquet file with the columns row, id, length, embedding and reason, and a row for every record of the input.
 
@@ -156,21 +151,12 @@ class EmbeddingFile:
         ids, lengths, vectors, reasons = zip(*records, strict=True)
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._temporary, embedding_schema(self.by_residue))
-        without = np.array([vector is None for vector in vectors])
-        present = [vector for vector in vectors if vector is not None]
-        values: pa.Array = pa.array(np.concatenate([v.ravel() for v in present]) if present else [], pa.float32())
-        if self.by_residue:
-            width = present[0].shape[1] if present else 1
-            values = pa.ListArray.from_arrays(offsets_of([width] * sum(map(len, present))), values)
-        counts = [
-            0 if vector is None else len(vector) for vector in vectors
-        ]  # residues, or the numbers of a single vector
-        column = pa.ListArray.from_arrays(offsets_of(counts), values, mask=pa.array(without))
+        column = vector_lists(vectors, self.by_residue)
         rows = range(self.rows + 1, self.rows + len(records) + 1)
         table = pa.table([list(rows), ids, lengths, column, reasons], schema=self._writer.schema)
         self._writer.write_table(table)
         self.rows += len(records)
-        self.without += int(without.sum())
+        self.without += column.null_count
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

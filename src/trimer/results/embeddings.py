@@ -125,9 +125,10 @@ class Embeddings:
         """The columns of the file that `trimer embed` writes: `row`, `id`, `length`, `embedding` and `reason`."""
         import pyarrow
 
-        lists = [None if vector is None else vector.tolist() for vector in self.vectors]
-        rows = list(range(1, len(self) + 1))
-        columns = [rows, self.ids, self.lengths, lists, self.reasons]
+        from trimer.results.vector_columns import vector_column
+
+        rows = np.arange(1, len(self) + 1)
+        columns = [rows, self.ids, self.lengths, vector_column(self.vectors, self.per_position), self.reasons]
         return pyarrow.table(columns, schema=embedding_schema(self.per_position))
 
     def plot(self, labels: Sequence[Any] | None = None, ax: Any = None) -> Any:

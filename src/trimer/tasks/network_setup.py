@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def choose_checkpointing(net: nn.Module, trainer: Any, sharded: bool) -> None:
-    """Set `checkpointing` of each encoder that has "auto", by the memory of the GPU on which it is trained.
+    """Set `checkpointing` of each network that has "auto", by the memory of the GPU on which it is trained.
 
     sharded: whether the devices of the trainer share the weights (fsdp2).
     """

@@ -256,6 +256,20 @@ def test_an_epoch_has_every_sequence_once_and_in_its_row():
     assert orders[0] != orders[1]
 
 
+@pytest.mark.parametrize("count", [40, 500, 3000])
+@pytest.mark.parametrize("chips", [2, 8])
+def test_every_chip_has_the_same_number_of_rows(count, chips):
+    """Each as many as it would have alone, and few of them empty."""
+    lengths = protein_lengths(count)
+    alone, plan = StaticPlan(lengths, 4096), StaticPlan(lengths, 4096, chips=chips, multiple=2)
+    assert plan.shape.rows % chips == 0 and plan.shape.rows // chips <= 4096 // plan.shape.lengths[0]
+    assert plan.shape.lengths == alone.shape.lengths
+    keys = list(plan.epoch(0))
+    assert len(keys) == len(plan) and len(keys) % 2 == 0
+    assert sorted(np.concatenate([key.rows for key in keys]).tolist()) == list(range(count))
+    assert plan.filled > (0.93 if count == 3000 else 0.2)
+
+
 def test_a_plan_can_start_at_any_batch():
     plan = StaticPlan(protein_lengths(500), 8192, seed=1)
     whole = [(key.index, key.step, key.rows.tolist(), key.row_of.tolist()) for key in plan.epoch(2)]

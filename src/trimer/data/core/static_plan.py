@@ -46,8 +46,9 @@ class StaticPlan:
 
     lengths: (n,) tokens of each sequence, or (n, 2) of source and target. tokens_per_batch: maximum, including padding,
     unless one row is longer. row_length: tokens of a row (of the source, if there is a target); null for the shortest
-    that can be filled well. growth: factor by which a sequence can grow when it is loaded. Other arguments: see
-    `EpochPlan`. ConfigError if a sequence is longer than row_length, or if there are too few sequences.
+    that can be filled well. growth: factor by which a sequence can grow when it is loaded. chips: number of devices
+    that share a batch, each with tokens_per_batch tokens and the same number of rows. Other arguments: see `EpochPlan`.
+    ConfigError if a sequence is longer than row_length, or if there are too few sequences.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class StaticPlan:
         seed: int = 0,
         multiple: int = 1,
         shuffle: bool = True,
+        chips: int = 1,
     ):
         if not len(lengths):
             raise ConfigError("no row is left to train or evaluate on: every record was dropped, see the drop report")
@@ -76,15 +78,15 @@ class StaticPlan:
         self.members = np.argsort(row_of, kind="stable")  # sequences, row by row
         self.bounds = np.concatenate([[0], np.cumsum(np.bincount(row_of))])
         packed = len(self.bounds) - 1
-        batch_rows = max(1, tokens_per_batch // int(capacity.sum()))
-        self.batches = batch_count(packed, batch_rows, multiple)
+        batch_rows = max(1, tokens_per_batch // int(capacity.sum())) * chips
+        self.batches = batch_count(packed, batch_rows, multiple, chips)
         if packed < self.batches:
             raise ConfigError(
                 f"{len(sizes)} sequences fill {packed} rows of {capacity[0]:,} tokens, fewer than {multiple} batches "
                 "(trainer.accumulate_grad_batches): accumulate fewer batches, use more data or set trainer.row_length"
             )
         self.taken = self.batches
-        batch_rows = -(-packed // self.batches)
+        batch_rows = rows_of_batch(packed, self.batches, chips)
         longest = int(np.diff(self.bounds).max())
         self.shape = Shape(batch_rows, tuple(capacity.tolist()), batch_rows * longest + 1)
         self.filled = float(sizes.sum() / growth / (self.batches * self.shape.tokens))
@@ -113,11 +115,16 @@ class StaticPlan:
             yield BatchKey(epoch, index, self.rows[np.concatenate(groups)], update, row_of)
 
 
-def batch_count(packed: int, batch_rows: int, multiple: int) -> int:
+def batch_count(packed: int, batch_rows: int, multiple: int, chips: int = 1) -> int:
     """K for N packed rows: a multiple of `multiple`, with at most `batch_rows` rows a batch and few empty rows."""
     least = -(-packed // (batch_rows * multiple))
     counts = [count * multiple for count in range(least, least + least // 10 + 2)]
-    return min(counts, key=lambda count: -(-packed // count) * count - packed if count <= packed else packed)
+    return min(counts, key=lambda count: rows_of_batch(packed, count, chips) * count if count <= packed else 2 * packed)
+
+
+def rows_of_batch(packed: int, batches: int, chips: int) -> int:
+    """R for N packed rows in K batches: the same number of rows for each chip."""
+    return -(-packed // (batches * chips)) * chips
 
 
 def most_in_row(sizes: np.ndarray, capacity: np.ndarray) -> int:
