@@ -50,7 +50,8 @@ class Hosts:
 
         self.rank = rank
         self._store = TCPStore(address, port, count, is_master=rank == 0, timeout=TIMEOUT)
-        self._group = ProcessGroupGloo(PrefixStore("trimer", self._store), rank, count, TIMEOUT)
+        # Its collectives are missing in PyTorch's types.
+        self._group: Any = ProcessGroupGloo(PrefixStore("trimer", self._store), rank, count, TIMEOUT)
 
     def barrier(self) -> None:
         """Wait until all hosts are here."""
