@@ -71,7 +71,7 @@ def test_an_error_after_the_first_rows_is_the_reason_of_all_further_records(begu
         rows = remaining(broken)
     assert [row["row"] for row in rows] == list(range(CHUNK + 1, 301))
     assert [row["reason"] for row in rows[:2]] == [None, UNEXPECTED]
-    assert "after 129 rows" in caplog.text
+    assert "after 129 records" in caplog.text
 
 
 def test_embeddings_above_the_limit_of_numbers_have_it_as_their_reason(service, begun, monkeypatch):
