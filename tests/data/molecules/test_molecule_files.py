@@ -76,12 +76,8 @@ def test_bad_files_raise_input_error(tmp_path):
 def test_pubchem_ids_are_cids(tmp_path):
     path = tmp_path / "CID-SMILES.gz"
     path.write_bytes(gzip.compress(b"1\tCC(=O)OC(CC(=O)[O-])C[N+](C)(C)C\n2\tC\n3\tN\n"))
-    assert all_of(PubChemSmiles("", str(path), limit=2)) == [("1", "CC(=O)OC(CC(=O)[O-])C[N+](C)(C)C"), ("2", "C")]
+    assert all_of(PubChemSmiles(path=str(path), limit=2)) == [("1", "CC(=O)OC(CC(=O)[O-])C[N+](C)(C)C"), ("2", "C")]
     path.write_bytes(gzip.compress(b"1\tC\nnonsense\n"))
-    assert all_of(PubChemSmiles("", str(path), limit=None))[1] == (
-        "nonsense",
-        "",
-        "the line is not a CID, a tab and a SMILES",
-    )
+    assert all_of(PubChemSmiles(path=str(path)))[1] == ("nonsense", "", "the line is not a CID, a tab and a SMILES")
     with pytest.raises(InputError, match="no such file"):
-        PubChemSmiles("", str(tmp_path / "none.gz"), limit=None).fingerprint()
+        PubChemSmiles(path=str(tmp_path / "none.gz")).fingerprint()

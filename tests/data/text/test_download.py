@@ -84,7 +84,7 @@ def test_no_connection_raises(server, tmp_path):
 
 
 def test_pubchem_is_downloaded_from_its_url(server, tmp_path):
-    source = PubChemSmiles(str(tmp_path / "data"), path=None, limit=3, url=address(server))
+    source = PubChemSmiles(folder=str(tmp_path / "data"), url=address(server), limit=3)
     (table,) = source.chunks()
     assert table.ids == ["1", "2", "1"]
     assert table.smiles == ["CCO", "C", "CCO"]

@@ -108,11 +108,13 @@ class SmilesFiles(NamedFiles):
 class PubChemSmiles(SmilesFiles):
     """All compounds of PubChem (about 120 million) from CID-SMILES.gz, whose lines hold a CID, a tab and a SMILES.
 
-    path: an existing copy; null: the file is downloaded once to `folder` (PubChem publishes no checksum). limit:
-    largest number of molecules to read; null: all.
+    path: an existing copy; by default the file is downloaded once to `folder` (PubChem publishes no checksum). limit:
+    largest number of molecules to read.
     """
 
-    def __init__(self, folder: str, path: str | None, limit: int | None, url: str = PUBCHEM):
+    def __init__(
+        self, path: str | None = None, folder: str = "data/pubchem", limit: int | None = None, url: str = PUBCHEM
+    ):
         super().__init__(path or str(Path(folder) / Path(url).name), limit=limit)
         self.path, self.folder, self.url = path, folder, url
 
