@@ -1,4 +1,4 @@
-"""The scripts of the study of spectra on a small run: test-time tuning, and stored predictions beside look-ups."""
+"""The scripts of the study of spectra on a small run: test-time tuning, stored predictions, other rankings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_data import spectra
-from spectrums import stored_predictions
+from spectrums import candidate_rankings, stored_predictions
 from spectrums import test_time_tuning as study
 
 from trimer.building import build
@@ -19,6 +19,8 @@ from trimer.cli.configs import compose
 from trimer.cli.main import main
 from trimer.commands.evaluate import evaluated_data
 from trimer.errors import InputError
+from trimer.generation.candidates import Candidate
+from trimer.generation.molecule_generator import GeneratedMolecules
 from trimer.reporting.table import ResultTable
 from trimer.simulate.simulated_molecules import simulated_molecules
 from trimer.simulate.simulated_spectra import simulate_table
@@ -118,3 +120,35 @@ def test_stored_predictions_are_compared_with_look_ups_on_the_same_spectra(run, 
     pq.write_table(pa.table({name: values[1:] for name, values in columns.items()}), tmp_path / "predictions.parquet")
     with pytest.raises(InputError, match="name the checkpoint and the data of this evaluation"):
         stored_predictions.main(words)
+
+
+def test_some_spectra_of_each_molecule_are_drawn():
+    molecules = np.array(["a", "b", "a", "b", "a", "c"], object)
+    rows = candidate_rankings.drawn(np.array([0, 1, 2, 4, 5]), molecules, 2, seed=1)
+    assert sorted(molecules[rows]) == ["a", "a", "b", "c"] and 3 not in rows and list(rows) == sorted(rows)
+    one = candidate_rankings.drawn(np.array([0, 1, 2, 4, 5]), molecules, 1, seed=1)
+    assert sorted(molecules[one]) == ["a", "b", "c"] and set(one) <= set(rows)
+
+
+def test_a_predicted_spectrum_is_most_like_that_of_its_molecule():
+    smiles = ["CCOC(=O)c1ccccc1N", "CC(C)Cc1ccc(cc1)C(C)C(=O)O"]
+    table = simulate_table(smiles, seed=0)
+    for row, own in enumerate(smiles):
+        cosines = {text: candidate_rankings.predicted_cosine(table, row, text) for text in smiles}
+        assert max(cosines, key=cosines.__getitem__) == own and 0 <= min(cosines.values()) < max(cosines.values()) <= 1
+
+
+def test_a_first_candidate_agrees_with_the_precursor_and_has_the_highest_sum():
+    values = [("C", 50.0, 0.9), ("CC", 1.0, 0.5), ("CCC", 2.0, 0.4)]
+    generated = [GeneratedMolecules([Candidate(s, "", 0.0, ppm, 1, None, score) for s, ppm, score in values], 3, 3)]
+    bonus = {"CC": 0.0, "CCC": 1.0, "C": 9.0}
+    assert candidate_rankings.firsts(generated, 10.0) == [["CC"]]
+    assert candidate_rankings.firsts(generated, 10.0, 0.2, lambda _, c: bonus[c.smiles]) == [["CCC"]]
+    assert candidate_rankings.firsts(generated, None) == [["C"]]
+
+
+def test_candidates_of_validation_spectra_are_measured(run, capsys):
+    candidate_rankings.main(["--ckpt", str(run / "run"), "--samples", "2", "--weights", "0.1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "% of the samples valid" in lines[0] and lines[1].startswith("  tanimoto@1 ")
+    assert lines[7].startswith("0.1 x predicted spectrum: tanimoto@1 ")
