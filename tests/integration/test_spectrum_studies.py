@@ -1,4 +1,4 @@
-"""The scripts of the study of spectra on a small run: test-time tuning, stored predictions, other rankings."""
+"""The scripts of the study of spectra on a small run: test-time tuning, rankings, notations, stored predictions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from small_data import spectra
-from spectrums import candidate_rankings, stored_predictions
+from spectrums import candidate_rankings, change_notation, stored_predictions
 from spectrums import test_time_tuning as study
 
+from trimer import checkpoint
 from trimer.building import build
 from trimer.checkpoint import load
 from trimer.cli.configs import compose
 from trimer.cli.main import main
 from trimer.commands.evaluate import evaluated_data
-from trimer.errors import InputError
+from trimer.errors import ConfigError, InputError
 from trimer.generation.candidates import Candidate
 from trimer.generation.molecule_generator import GeneratedMolecules
 from trimer.reporting.table import ResultTable
@@ -28,20 +30,25 @@ from trimer.simulate.simulated_spectra import simulate_table
 SMALL = ["--spectra", "2", "--samples", "2", "--similar", "3", "--rates", "0.01", "--steps", "1", "2"]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A tiny model of a few simulated spectra."""
-    folder = tmp_path_factory.mktemp("tuning")
-    spectra(folder / "spectra", simulate_table(simulated_molecules(60, seed=3), seed=3))
-    overrides = [
+def train(folder, output, *overrides: str) -> None:
+    """One step of a tiny model on a few simulated spectra."""
+    words = [
         "experiment=spectrums/finetune", f"paths.data={folder}", f"paths.cache={folder / 'cache'}", "test=false",
         "model.d_model=16", "model.encoder_ffn=16", "model.decoder_ffn=16", "data.tokens_per_batch=700",
         "data.prepare_workers=1", "trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.limit_val_batches=1",
         "trainer.enable_progress_bar=false", "trainer.precision=32-true", "callbacks.ranking.sample=2",
         "task.generator.max_length=16", "task.generator.num_samples=2", "task.generator.redraws=0",
-        f"hydra.run.dir={folder / 'run'}",
+        f"hydra.run.dir={output}",
     ]  # fmt: skip
-    assert main(["train", *overrides]) == 0
+    assert main(["train", *words, *overrides]) == 0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with simulated spectra and the run of a tiny model."""
+    folder = tmp_path_factory.mktemp("tuning")
+    spectra(folder / "spectra", simulate_table(simulated_molecules(60, seed=3), seed=3))
+    train(folder, folder / "run")
     return folder
 
 
@@ -152,3 +159,25 @@ def test_candidates_of_validation_spectra_are_measured(run, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "% of the samples valid" in lines[0] and lines[1].startswith("  tanimoto@1 ")
     assert lines[7].startswith("0.1 x predicted spectrum: tanimoto@1 ")
+
+
+def test_a_model_trains_on_with_another_notation(run, tmp_path):
+    path = tmp_path / "reworded.ckpt"
+    change_notation.main([str(run / "run"), "--output", str(path)])
+    before, after = (load(ckpt) for ckpt in (run / "run", path))
+    rows = [loaded.tokenizer.vocabulary.tokens.index for loaded in (before, after)]
+    tokens = [loaded.net.tokens.weight for loaded in (before, after)]
+    assert after.tokenizer.molecule.representation == "deepsmiles"
+    for token in ("mz100", "i0", "<C6>"):  # spectra and formulas are read as before
+        assert tokens[1][rows[1](token)].equal(tokens[0][rows[0](token)])
+    carbon = tokens[0][[rows[0]("[C]"), rows[0]("[=C]")]].mean(0)
+    assert torch.allclose(tokens[1][rows[1]("c")], carbon)
+    others = {name: weight for name, weight in before.net.state_dict().items() if len(weight) != len(tokens[0])}
+    assert others and all(after.net.state_dict()[name].equal(weight) for name, weight in others.items())
+
+    train(run, tmp_path / "run", f"ckpt={path}", "data.tokenizer.molecule.representation=deepsmiles")
+
+
+def test_a_model_keeps_its_notation(run):
+    with pytest.raises(ConfigError, match="selfies already"):
+        change_notation.change_notation(checkpoint.read(run / "run"), "selfies")
