@@ -84,6 +84,40 @@ def test_a_text_of_another_formula_is_stopped(name):
     assert stopped == [False, True, True]
 
 
+def may_follow(formula: str, text: str) -> set[str]:
+    """The tokens that may follow a deepSMILES text; "end" for the end."""
+    tokenizer = MoleculeTokenizer("deepsmiles", formula=True)
+    allowed = torch.tensor([EOS, *range(START, START + len(tokenizer))])
+    grammar = DeepSmilesGrammar(tokenizer, allowed, START)
+    state = grammar.start(1, 40)
+    for token in [*tokenizer.encode_formula(formula), *tokenizer.encode_text(text)]:
+        grammar.advance(state, torch.tensor([token + 1]))
+    return {grammar.texts[i] or "end" for i in grammar.mask(state)[0].nonzero()[:, 0]}
+
+
+@pytest.mark.parametrize(
+    ("formula", "text", "some", "none"),
+    [
+        ("C6H6", "cccc", "c", "end 4 ) ))"),  # benzene: what has begun as aromatic is closed
+        ("C6H6", "cccccc", "6", "end 5 ) ))"),
+        ("C6H6", "cccccc6", "end", "c C 5 6"),
+        ("C7H8", "Ccccccc", "6", "end ) ))"),  # not left by a branch
+        ("C7H8", "Ccccccc6", "end", "="),
+        ("C4H5N", "ccc", "c n [nH]", "end ) ))"),
+        ("C5H4O", "ccccc5", "=", "end O ) ))"),  # a ring of five carbon atoms needs a double bond to outside
+        ("C5H4O", "ccccc5=", "O", "o"),
+        ("C6H12O", "CCC", "C O = ) ))", "c o"),  # too little unsaturation for an aromatic ring
+        ("C10H8", "cccccccccc%10", "6", "end c ) 4"),  # naphthalene: an outline of two rings is divided
+        ("C10H8", "cccccccccc%106", "end", "c 5 6"),
+        ("C8H8O", "O=Ccccccc", "6", "end ) ))"),
+    ],
+)
+def test_aromatic_atoms_get_into_aromatic_rings(formula, text, some, none):
+    allowed = may_follow(formula, text)
+    assert allowed >= set(some.split())
+    assert not allowed & set(none.split())
+
+
 def test_an_unknown_formula_leaves_the_text_free():
     grammar, _, _ = rows("selfies", ["CCO"])
     state = grammar.start(1, 8)

@@ -1,8 +1,9 @@
 """Grammar of deepSMILES for generation within a formula (`trimer.generation.formula_grammar`).
 
 A ring is its size and a branch the number of atoms that it goes back, so the atoms on the path from the first one are
-all that the next token can refer to. Aromatic atoms lower the excess by one each. Whether a ring can be aromatic is not
-checked, so a few texts stay unreadable.
+all that the next token can refer to. Aromatic atoms lower the excess by one each, and must get into aromatic rings
+(`trimer.generation.aromatic_path`). Whether fused rings have their double bonds is not checked, so some texts stay
+unreadable.
 
 Shapes: R rows, A allowed tokens, K kinds of atoms, D largest number of atoms on a path.
 """
@@ -16,7 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimer.generation.aromatic_path import (
+    FORBIDDEN,
+    FREE,
+    LARGEST,
+    LONGEST,
+    REQUIRED,
+    SMALLEST,
+    AromaticPath,
+    OpenRuns,
+)
 from trimer.generation.formula_grammar import (
+    HYPERVALENT,
     MOST_BONDS,
     AtomKind,
     AtomStep,
@@ -26,6 +38,7 @@ from trimer.generation.formula_grammar import (
     prefer,
 )
 
+LONE_PAIRS = ("N", "O", "P", "S", "Se")  # other elements of aromatic rings than carbon
 BONDS = "-=#"  # of order 1, 2, 3
 MOST_RING, MOST_BRANCH = 29, 24
 _BRACKET = re.compile(r"\[([A-Z][a-z]?|[a-z]{1,2})(@{0,2})(?:H(\d?))?([+-]\d?)?\]")
@@ -50,6 +63,7 @@ class PathProgress(Progress):
     """order: (R,) of the next bond, and pending: whether it was written; depth: (R,) atoms on the path.
 
     path, bonds: (R, D + 1) kind and sum of bond orders of each; the first column is before the first atom.
+    rings: which of them are in aromatic rings.
     """
 
     order: Tensor
@@ -57,6 +71,7 @@ class PathProgress(Progress):
     depth: Tensor
     path: Tensor
     bonds: Tensor
+    rings: AromaticPath
 
 
 class DeepSmilesGrammar(FormulaGrammar):
@@ -68,8 +83,14 @@ class DeepSmilesGrammar(FormulaGrammar):
             text: kind for text in self.texts if text and (kind := smiles_atom(text)) and kind.element in self.heavy
         }
         self.set_kinds(list(kinds.values()))
-        # An aromatic nitrogen gives a hydrogen back when it gets a substituent.
-        self.expands = self.hypervalent | self.tensor([text.lstrip("[")[0].islower() for text in kinds])
+        self.aromatic = self.tensor([kind.aromatic for kind in kinds.values()])
+        self.doubled = self.tensor([kind.doubled for kind in kinds.values()])  # (K, bonds)
+        # An aromatic nitrogen gives a hydrogen back when it gets a third bond.
+        self.expands = self.hypervalent | self.tensor([text.lstrip("[")[0] in "np" for text in kinds])
+        nitrogen = self.tensor([text == "n" for text in kinds])
+        self.gives = nitrogen[:, None] & (torch.arange(MOST_BONDS + 1, device=self.device) < 3)  # (K, bonds)
+        self.carbon, self.others = (self.tensor([int(e in some) for e in self.heavy]) for some in ("C", LONE_PAIRS))
+        self.hypervalent_elements = [self.heavy.index(element) for element in HYPERVALENT]
         self.most = (self.hydrogens >= 0).sum(1) - 1  # (K,) bonds that an atom may have
         self.kinds = torch.arange(len(kinds), device=self.device)
         # Columns of the mask by what a token is: atoms, rings by size, branches by length, bonds, the end, all others.
@@ -97,20 +118,51 @@ class DeepSmilesGrammar(FormulaGrammar):
         common = self.begin(rows)
         order, pending, depth = self.zeros(rows) + 1, torch.zeros_like(common["free"]), self.zeros(rows)
         path, bonds = self.zeros(rows, length + 1), self.zeros(rows, length + 1)
-        return PathProgress(**common, order=order, pending=pending, depth=depth, path=path, bonds=bonds)
+        rings = AromaticPath.start(rows, length, self.device)
+        return PathProgress(**common, order=order, pending=pending, depth=depth, path=path, bonds=bonds, rings=rings)
 
     def mask(self, state: PathProgress) -> Tensor:
         """(R, A) which tokens may follow; formula tokens are left to the caller."""
-        rows, order = torch.arange(len(state.depth), device=state.depth.device), state.order[:, None]
-        depth = state.depth
-        current, used = state.path[rows, depth], state.bonds[rows, depth]
-        before, begun = self.hydrogens[current, used], depth > 0
-        more = self.hydrogens[current, (used + state.order).clamp(max=MOST_BONDS)]  # of the current atom with a bond
-        hydrogens = self.hydrogens.T[torch.where(begun, state.order, 0)]  # (R, atoms) of a new atom
+        # While atoms are left, an atom on the path must be able to bind them.
+        free = self.hydrogens[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] >= 0
+        free[:, 0] = False
+        free_up_to = free.long().cummax(1).values > 0  # (R, D + 1)
+        rows = torch.arange(len(state.depth), device=self.device)
+        current, used = state.path[rows, state.depth], state.bonds[rows, state.depth]
+        still_free = self.hydrogens[current, (used + state.order + 1).clamp(max=MOST_BONDS)] >= 0
+        still_free |= free_up_to[rows, (state.depth - 1).clamp(min=0)]
+
+        runs, last_open = state.rings.open_runs(state.depth), state.rings.last_open(state.depth)
+        atoms = self._atoms(state, current, used, still_free, runs)
+        rings = self._rings(state, current, used, still_free)
+        branches = self._branches(state, free_up_to, last_open)
+        begun = state.depth > 0
+        goes_on = ~state.pending & begun & (state.any_left | rings.any(1))
+        bonds = goes_on[:, None] & self._bonds(state, current, used, runs)
+        done = ~state.any_left & ~state.pending & begun
+        stuck = done & (state.excess < 2) | done & ~rings.any(1) & ~branches.any(1)  # no ring can repair it
+        complete = done & state.exact & (last_open == 0)
+        end = torch.stack([complete | stuck, torch.zeros_like(done)], 1)
+        columns = torch.cat([atoms, rings, branches, bonds, end], 1)
+
+        position = torch.arange(columns.shape[1], device=self.device)
+        needs_double = (state.rings.outside == REQUIRED) & ~state.pending & bonds[:, 1]
+        columns &= ~needs_double[:, None] | (position == self.bonds + 1)
+        columns &= (state.rings.divided == 0)[:, None] | ((position >= self.rings) & (position < self.branches))
+        allowed = columns[:, self.column]
+        allowed[~allowed.any(1), :] |= self.column == self.end
+        return allowed | (state.free[:, None] & ~self.in_formula)
+
+    def _atoms(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns) -> Tensor:
+        """(R, K) which atoms may follow."""
+        begun = state.depth > 0
+        after = (used + state.order).clamp(max=MOST_BONDS)
+        before, more = self.hydrogens[current, used], self.hydrogens[current, after]
+        hydrogens = self.hydrogens.T[torch.where(begun, state.order, 0)]  # (R, K) of a new atom
         change = hydrogens + torch.where(begun, more - before, 0)[:, None] - self.gain[self.element]
         change -= torch.where(begun, 0, 2)[:, None]
         first = torch.where(begun, state.order, 0)
-        bare = self.unfilled[current, (used + state.order).clamp(max=MOST_BONDS)] - self.unfilled[current, used]
+        bare = self.unfilled[current, after] - self.unfilled[current, used]
         step = AtomStep(
             self.kinds,
             change,
@@ -120,37 +172,110 @@ class DeepSmilesGrammar(FormulaGrammar):
             begun[:, None],
         )
         fits = (hydrogens >= 0) & ((more >= 0) | ~begun)[:, None] & (state.left[:, self.element] > 0)
-        # While atoms are left, an atom on the path must be able to bind them.
-        free = self.hydrogens[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] >= 0
-        free[:, 0] = False
-        free_up_to = free.long().cummax(1).values > 0  # (R, D + 1)
-        still_free = self.hydrogens[current, (used + state.order + 1).clamp(max=MOST_BONDS)] >= 0
-        still_free |= free_up_to[rows, (depth - 1).clamp(min=0)]
         fits &= still_free[:, None] | (step.spare > 0) | (state.left.sum(1) == 1)[:, None]
-        atoms = prefer(fits & self.affordable(state, step), self.feasible(state, step))
+        # No double bond stands between two aromatic atoms.
+        fits &= ~((state.order > 1) & begun & self.aromatic[current])[:, None] | ~self.aromatic
+        atoms = prefer(fits & self.affordable(state, step), self._completes(state, step, runs))
+        return prefer(atoms, self.feasible(state, step))
 
-        sizes = torch.arange(MOST_RING + 1, device=depth.device)
+    def _rings(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor) -> Tensor:
+        """(R, sizes) which rings may follow."""
+        depth, order = state.depth, state.order[:, None]
+        more = self.hydrogens[current, (used + state.order).clamp(max=MOST_BONDS)]
+        sizes = torch.arange(MOST_RING + 1, device=self.device)
         partner = (depth[:, None] - sizes + 1).clamp(min=0)
         used_partner = state.bonds.gather(1, partner)
         partner_more = self.hydrogens[state.path.gather(1, partner), (used_partner + order).clamp(max=MOST_BONDS)]
         rings = (sizes >= 3) & (sizes <= depth[:, None]) & (more >= 0)[:, None] & (partner_more >= 0)
-        any_left = state.any_left
-        rings &= (still_free | ~any_left)[:, None]
-        rings &= state.excess[:, None] - 2 * order >= -2 * self.expands[current][:, None]
+        rings &= (still_free | ~state.any_left)[:, None]
+        returns = (self.expands | self.aromatic)[current][:, None]
+        rings &= state.excess[:, None] - 2 * order >= -2 * returns
+        return rings & self._can_close(state, partner)
 
-        lengths = torch.arange(MOST_BRANCH + 1, device=depth.device)
-        branches = ~state.pending[:, None] & (lengths >= 1) & (lengths < depth[:, None])
-        branches &= free_up_to.gather(1, (depth[:, None] - lengths).clamp(min=0)) | ~any_left[:, None]
+    def _branches(self, state: PathProgress, free_up_to: Tensor, last_open: Tensor) -> Tensor:
+        """(R, lengths) which branches may end."""
+        depth, lengths = state.depth[:, None], torch.arange(MOST_BRANCH + 1, device=self.device)
+        branches = ~state.pending[:, None] & (lengths >= 1) & (lengths < depth)
+        branches &= free_up_to.gather(1, (depth - lengths).clamp(min=0)) | ~state.any_left[:, None]
+        return branches & (depth - lengths >= last_open[:, None]) & (state.rings.outside != REQUIRED)[:, None]
 
-        goes_on = ~state.pending & begun & (any_left | rings.any(1))
-        higher = (used[:, None] + torch.arange(1, len(BONDS) + 1, device=depth.device)).clamp(max=MOST_BONDS)
-        bonds = goes_on[:, None] & (self.hydrogens[current[:, None], higher] >= 0)
-        done = ~any_left & ~state.pending & begun
-        stuck = done & (state.excess < 2) | done & ~rings.any(1) & ~branches.any(1)  # no ring can repair it
-        end = torch.stack([(done & state.exact) | stuck, torch.zeros_like(done)], 1)
-        allowed = torch.cat([atoms, rings, branches, bonds, end], 1)[:, self.column]
-        allowed[~allowed.any(1), :] |= self.column == self.end
-        return allowed | (state.free[:, None] & ~self.in_formula)
+    def _bonds(self, state: PathProgress, current: Tensor, used: Tensor, runs: OpenRuns) -> Tensor:
+        """(R, orders) which bonds may follow."""
+        orders = torch.arange(1, len(BONDS) + 1, device=self.device)
+        bonds = self.hydrogens[current[:, None], (used[:, None] + orders).clamp(max=MOST_BONDS)] >= 0
+        bonds[:, 1] &= state.rings.outside != FORBIDDEN
+        expands = self.hypervalent[current] | (state.left[:, self.hypervalent_elements] > 0).any(1)
+        excess = state.excess + 4 * expands + state.charge.clamp(min=0) + self.aromatic[current].long()
+        excess += self._returned(state, runs) - 2 * runs.now().rings
+        return bonds & (excess[:, None] >= 2 * (orders - 1))
+
+    def _completes(self, state: PathProgress, step: AtomStep, runs: OpenRuns) -> Tensor:
+        """(R, K) whether atoms and excess suffice to close all aromatic rings after an atom."""
+        rows = torch.arange(len(state.depth), device=self.device)
+        continues = (~state.pending & self.aromatic[state.path[rows, state.depth]])[:, None]
+        now, continued, begun = runs.now(), runs.continued(), runs.begun()
+        choices = [(continued.atoms, begun.atoms, now.atoms), (continued.rings, begun.rings, now.rings)]
+        atoms, rings = (
+            torch.where(self.aromatic, torch.where(continues, more[:, None], new[:, None]), same[:, None])
+            for more, new, same in choices
+        )
+        carbon, others = (
+            (state.left * some).sum(1)[:, None] - some[self.element] for some in (self.carbon, self.others)
+        )
+        # The bond that closes a ring takes two hydrogens, and each carbon in it one; a nitrogen may give one back.
+        nitrogen = self.heavy.index("N")
+        returned = self._returned(state, runs)[:, None] + self.gives[:, 0].long()
+        returned += state.left[:, nitrogen][:, None] - (self.element == nitrogen).long()
+        least = 2 * rings + (atoms - others).clamp(min=0) - returned
+        suffices = (rings == 0) | (state.excess[:, None] + step.excess >= least)
+        return (carbon + others >= atoms) & suffices
+
+    def _returned(self, state: PathProgress, runs: OpenRuns) -> Tensor:
+        """(R,) hydrogens that aromatic atoms may give back: nitrogen, or carbon with =O at the beginning of a ring."""
+        full = ~self.doubled[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] & runs.first
+        return (full | (self.gives[state.path, state.bonds] & state.rings.on_path(state.depth))).sum(1)
+
+    def _can_close(self, state: PathProgress, partner: Tensor) -> Tensor:
+        """(R, N) whether a ring to an atom can be, as far as aromatic atoms tell."""
+        rows = torch.arange(len(state.depth), device=self.device)
+        size, aromatic = state.rings.closes(state.depth, partner)
+        both = state.rings.aromatic[rows, state.depth][:, None] & state.rings.aromatic.gather(1, partner)
+        even = ~self._is_odd(state, partner) | (size > LARGEST) | self._may_get_double_bond(state)[:, None]
+        fits = (size >= SMALLEST) & (size <= LONGEST) & (even | self._may_get_pair(state, partner))
+        fits = ~(aromatic & ~state.pending[:, None]) | fits
+        fits &= ~both | (state.order == 1)[:, None]
+        return torch.where((state.rings.divided > 0)[:, None], state.rings.divides(state.depth, partner), fits)
+
+    def _outside(self, state: PathProgress, partner: Tensor) -> Tensor:
+        """(R,) whether the last atom must, or may not, get a double bond after a ring to (R,) atoms."""
+        partner = partner[:, None]
+        size, aromatic = (value[:, 0] for value in state.rings.closes(state.depth, partner))
+        decides = aromatic & (size <= LARGEST) & (state.rings.divided == 0)
+        decides &= state.rings.is_new(state.depth, partner)[:, 0] & ~self._may_get_pair(state, partner)[:, 0]
+        return torch.where(decides, torch.where(self._is_odd(state, partner)[:, 0], REQUIRED, FORBIDDEN), FREE)
+
+    def _is_odd(self, state: PathProgress, partner: Tensor) -> Tensor:
+        """(R, N) whether a ring of its own would have an odd number of atoms with a double bond in it."""
+        rows, depth = torch.arange(len(state.depth), device=self.device), state.depth
+        on_path = state.rings.on_path(depth)
+        closed = (self.doubled[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] & on_path).long()
+        number = (self.doubled[state.path, state.bonds] & on_path).long().cumsum(1)
+        inner = number[rows, (depth - 1).clamp(min=0)][:, None] - number.gather(1, partner)
+        total = inner + closed[rows, depth][:, None] + closed.gather(1, partner)
+        return state.rings.is_new(depth, partner) & (total % 2 == 1)
+
+    def _may_get_double_bond(self, state: PathProgress) -> Tensor:
+        """(R,) whether the last atom has valences for a ring and a double bond to an atom that is left."""
+        rows = torch.arange(len(state.depth), device=self.device)
+        current, used = state.path[rows, state.depth], state.bonds[rows, state.depth]
+        return (self.hydrogens[current, (used + 3).clamp(max=MOST_BONDS)] >= 0) & state.any_left & (state.excess >= 3)
+
+    def _may_get_pair(self, state: PathProgress, partner: Tensor) -> Tensor:
+        """(R, N) whether an aromatic nitrogen from an atom on can get a third bond, by an atom or a second ring."""
+        rows = torch.arange(len(state.depth), device=self.device)
+        number = (self.gives[state.path, state.bonds] & state.rings.on_path(state.depth)).long().cumsum(1)
+        can_bind = state.any_left | (state.excess >= 4)
+        return (number[rows, state.depth][:, None] > number.gather(1, (partner - 1).clamp(min=0))) & can_bind[:, None]
 
     def advance(self, state: PathProgress, choice: Tensor) -> None:
         """Update the state by the (R,) indices in A of the tokens that were written."""
@@ -171,7 +296,9 @@ class DeepSmilesGrammar(FormulaGrammar):
         state.unfilled += torch.where(bonded, self.unfilled[current, more] - self.unfilled[current, used], 0)
         state.bonds[rows, state.depth] = torch.where(bonded, more, used)
 
-        partner = (state.depth - size + 1).clamp(min=0)
+        partner, joined = (state.depth - size + 1).clamp(min=0), ~state.pending
+        state.rings.outside = torch.where(ring & joined, self._outside(state, partner), state.rings.outside)
+        state.rings.write_ring(ring, state.depth, partner, joined)
         other, used = state.path[rows, partner], state.bonds[rows, partner]
         more = (used + state.order).clamp(max=MOST_BONDS)
         state.excess += torch.where(ring, self.hydrogens[other, more] - self.hydrogens[other, used], 0)
@@ -188,8 +315,10 @@ class DeepSmilesGrammar(FormulaGrammar):
         state.depth += atom.long()
         state.path[rows, state.depth] = torch.where(atom, kind, state.path[rows, state.depth])
         state.bonds[rows, state.depth] = torch.where(atom, first, state.bonds[rows, state.depth])
+        state.rings.write_atom(atom, state.depth, self.aromatic[kind] & atom, joined)
 
         branch = text & (column >= self.branches) & (column < self.bonds)
         state.depth -= torch.where(branch, column - self.branches, 0)
+        state.rings.outside = torch.where(atom | branch, FREE, state.rings.outside)
         state.pending = text & (column >= self.bonds) & (column < self.end)
         state.order = torch.where(state.pending, column - self.bonds + 1, 1)

@@ -33,13 +33,15 @@ class AtomKind:
     """What a token of an atom adds. hydrogens, unfilled: by the sum of its bond orders, -1 where there are too many.
 
     hydrogens: those that it would have without further bonds. unfilled: those of them that an atom in brackets does
-    not have, which must be replaced by bonds.
+    not have, which must be replaced by bonds. doubled: whether it then has a double bond in an aromatic ring.
     """
 
     element: str
     charge: int
     hydrogens: tuple[int, ...]
     unfilled: tuple[int, ...]
+    aromatic: bool = False
+    doubled: tuple[bool, ...] = ()
 
 
 @cache
@@ -54,12 +56,21 @@ def valences(element: str, charge: int) -> tuple[int, ...]:
 
 def atom_kind(element: str, charge: int, explicit: int | None, aromatic: bool = False, most: int = MOST_BONDS):
     """The kind of an atom; explicit: hydrogens in brackets, None for an atom without. most: bonds that it may have."""
-    hydrogens, unfilled = [], []
+    hydrogens, unfilled, doubled = [], [], []
     for bonds in range(MOST_BONDS + 1):
-        free = _free(element, charge, explicit, bonds + (explicit or 0), aromatic) if bonds <= most else None
+        total = bonds + (explicit or 0)
+        free = _free(element, charge, explicit, total, aromatic) if bonds <= most else None
         hydrogens.append(-1 if free is None else free + (explicit or 0))
         unfilled.append(-1 if free is None else 0 if explicit is None else free)
-    return AtomKind(element, charge, tuple(hydrogens), tuple(unfilled))
+        doubled.append(aromatic and _is_doubled(element, charge, explicit, total))
+    return AtomKind(element, charge, tuple(hydrogens), tuple(unfilled), aromatic, tuple(doubled))
+
+
+def _is_doubled(element: str, charge: int, explicit: int | None, total: int) -> bool:
+    """Whether an aromatic atom has a double bond in its ring: no lone pair, and valences that its bonds leave."""
+    valence = next(iter(valences(element, charge)), 0)
+    has_lone_pair = valence == 2 or (valence == 3 and explicit and not charge)  # furan, thiophene, pyrrole
+    return not has_lone_pair and total < valence
 
 
 def _free(element: str, charge: int, explicit: int | None, total: int, aromatic: bool) -> int | None:
@@ -71,9 +82,9 @@ def _free(element: str, charge: int, explicit: int | None, total: int, aromatic:
     if not aromatic:
         return next((valence - total for valence in allowed if valence >= total), None)
     valence = allowed[0] if allowed else 0
-    if valence == 2 or (valence == 3 and explicit and not charge):  # furan, thiophene, pyrrole: two electrons
-        return valence - total if total <= valence else None
-    return valence - 1 - total if total < valence else 0 if total == valence else None
+    if total > valence:
+        return None
+    return valence - total - int(_is_doubled(element, charge, explicit, total))
 
 
 @dataclass

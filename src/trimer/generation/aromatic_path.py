@@ -1,0 +1,178 @@
+"""Aromatic atoms on the path of a deepSMILES text: which are in an aromatic ring, and what the others still need.
+
+RDKit reads an aromatic atom only in a ring whose atoms and bonds are all aromatic. So an aromatic atom is *open* until
+a ring of 5 to 7 such atoms closes over it, and the text may neither leave it by a branch nor end before. A fused ring
+goes through the bonds that close other rings, so rings are counted along the shortest way.
+
+Shapes: R rows, D largest number of atoms on a path; column 0 is before the first atom. N partners of a ring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SMALLEST, LARGEST = 5, 7  # atoms of an aromatic ring
+LONGEST = 2 * LARGEST - 2  # of the outline of two fused rings
+FREE, REQUIRED, FORBIDDEN = 0, 1, 2  # a double bond to outside of the ring that the last atom has closed
+
+
+@dataclass
+class Needs:
+    """What the open atoms need until they are in rings: (R,) aromatic atoms, and bonds that close a ring."""
+
+    atoms: Tensor
+    rings: Tensor
+
+
+@dataclass
+class OpenRuns:
+    """The first open atom of each run of aromatic atoms on the path, in the (R, D + 1) table.
+
+    first: whether this is one; size: atoms of the smallest ring from it to the end of its run, with at most two atoms
+    in common with another ring. last: first open atom of the run at the end of the path. shared: (R,) atoms of that
+    run, at most 2, which a new open atom can have in common with another ring.
+    """
+
+    first: Tensor
+    size: Tensor
+    last: Tensor
+    shared: Tensor
+
+    def now(self) -> Needs:
+        """What is needed as it is: also after an atom that is not aromatic."""
+        return self._sum(self.size)
+
+    def continued(self) -> Needs:
+        """What is needed after an aromatic atom that continues the run at the end of the path."""
+        needs, begins = self._sum(self.size + self.last.long()), (~self.last.any(1)).long()
+        return Needs(needs.atoms + begins * (SMALLEST - 1 - self.shared), needs.rings + begins)
+
+    def begun(self) -> Needs:
+        """What is needed after an aromatic atom that begins a run."""
+        needs = self.now()
+        return Needs(needs.atoms + SMALLEST - 1, needs.rings + 1)
+
+    def _sum(self, size: Tensor) -> Needs:
+        return Needs(((SMALLEST - size).clamp(min=0) * self.first).sum(1), self.first.long().sum(1))
+
+
+@dataclass
+class AromaticPath:
+    """State of R rows.
+
+    aromatic, joined, covered: (R, D + 1) whether an atom is aromatic, its bond to the atom before is, and it is in an
+    aromatic ring. distance: (R, D + 1, D + 1) bonds of the shortest way from an atom, when it was at the end of the
+    path, to each earlier one; pure: whether all atoms and bonds of it are aromatic. outside: (R,) FREE, REQUIRED or
+    FORBIDDEN. divided: (R,) the other end of a bond that has closed the outline of two fused rings, which the next
+    token must divide; 0 if there is none.
+    """
+
+    aromatic: Tensor
+    joined: Tensor
+    covered: Tensor
+    distance: Tensor
+    pure: Tensor
+    outside: Tensor
+    divided: Tensor
+
+    @classmethod
+    def start(cls, rows: int, length: int, device: torch.device) -> AromaticPath:
+        """The state of rows that have written nothing; length: the most atoms."""
+        flags = [torch.zeros((rows, length + 1), dtype=torch.bool, device=device) for _ in range(3)]
+        distance = torch.zeros((rows, length + 1, length + 1), dtype=torch.int16, device=device)
+        each = torch.zeros(rows, dtype=torch.long, device=device)
+        return cls(*flags, distance, torch.zeros_like(distance, dtype=torch.bool), each, each.clone())
+
+    def __getitem__(self, rows: Tensor) -> AromaticPath:
+        return AromaticPath(*(tensor[rows] for tensor in vars(self).values()))
+
+    def on_path(self, depth: Tensor) -> Tensor:
+        """(R, D + 1) aromatic atoms of the path."""
+        return self.aromatic & (torch.arange(self.aromatic.shape[1], device=depth.device) <= depth[:, None])
+
+    def last_open(self, depth: Tensor) -> Tensor:
+        """(R,) position of the last open atom; 0 if there is none."""
+        position = torch.arange(self.aromatic.shape[1], device=depth.device)
+        return torch.where(self.on_path(depth) & ~self.covered, position, 0).amax(1)
+
+    def open_runs(self, depth: Tensor) -> OpenRuns:
+        """The open atoms of each run of aromatic atoms."""
+        aromatic, columns = self.on_path(depth), self.aromatic.shape[1]
+        rows, position = torch.arange(len(depth), device=depth.device), torch.arange(columns, device=depth.device)
+        position = position.expand_as(aromatic)
+        joined = aromatic & self.joined
+        start = torch.where(aromatic & ~joined, position, 0).cummax(1).values  # of the run
+        is_open = aromatic & ~self.covered
+        number = is_open.long().cumsum(1)
+        first = is_open & (number - number.gather(1, (start - 1).clamp(min=0)) == 1)
+        ends = torch.cat([~joined[:, 1:], torch.ones_like(joined[:, :1])], 1)
+        end = torch.where(ends, position, columns - 1).flip(1).cummin(1).values.flip(1)
+        size = self.distance[rows[:, None], end, position] + 1 + (position - start).clamp(max=2)
+        is_last, last_start = aromatic[rows, depth], start[rows, depth]
+        last = first & (start == last_start[:, None]) & is_last[:, None]
+        return OpenRuns(first, size, last, torch.where(is_last, depth - last_start + 1, 0).clamp(max=2))
+
+    def closes(self, depth: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+        """For a ring from the end of the path to (R, N) atoms: its size, and whether all of its atoms are aromatic."""
+        rows = torch.arange(len(depth), device=depth.device)
+        size = self.distance[rows, depth].gather(1, partner).long() + 1
+        return size, self.pure[rows, depth].gather(1, partner)
+
+    def is_new(self, depth: Tensor, partner: Tensor) -> Tensor:
+        """(R, N) whether such a ring has no atom of another one."""
+        rows = torch.arange(len(depth), device=depth.device)
+        covered = (self.on_path(depth) & self.covered).long().cumsum(1)
+        before = covered.gather(1, (partner - 1).clamp(min=0))
+        direct = depth[:, None] - partner + 1 == self.closes(depth, partner)[0]
+        return direct & (covered[rows, depth][:, None] == before)
+
+    def divides(self, depth: Tensor, partner: Tensor) -> Tensor:
+        """(R, N) whether a ring from the end of the path to an atom divides an outline into two aromatic rings."""
+        size, aromatic = self.closes(depth, partner)
+        outline, _ = self.closes(depth, self.divided[:, None])
+        other = outline - size + 2
+        return aromatic & (size >= SMALLEST) & (size <= LARGEST) & (other >= SMALLEST) & (other <= LARGEST)
+
+    def write_atom(self, is_atom: Tensor, depth: Tensor, aromatic: Tensor, joined: Tensor) -> None:
+        """An atom at the (R,) new depth; joined: whether the bond to the atom before can be aromatic."""
+        rows, before = torch.arange(len(depth), device=depth.device), (depth - 1).clamp(min=0)
+        joined = joined & aromatic & self.aromatic[rows, before]
+        flags = (aromatic, joined, torch.zeros_like(joined))
+        for table, value in zip((self.aromatic, self.joined, self.covered), flags, strict=True):
+            table[rows, depth] = torch.where(is_atom, value, table[rows, depth])
+        distance, pure = self.distance[rows, before] + 1, self.pure[rows, before] & joined[:, None]
+        distance[rows, depth], pure[rows, depth] = 0, aromatic
+        self._set_ways(is_atom, depth, distance, pure)
+
+    def write_ring(self, is_ring: Tensor, depth: Tensor, partner: Tensor, joined: Tensor) -> None:
+        """A ring from the end of the path to (R,) atoms; joined: whether its bond can be aromatic."""
+        position = torch.arange(self.aromatic.shape[1], device=depth.device)
+        size, aromatic = (value[:, 0] for value in self.closes(depth, partner[:, None]))
+        aromatic &= is_ring & joined & (size >= SMALLEST)
+        outline = aromatic & (size > LARGEST) & (self.divided == 0)
+        far = torch.where(is_ring & (self.divided > 0), self.divided, partner)
+        within = (position >= far[:, None]) & (position <= depth[:, None])
+        self.covered |= within & self.aromatic & (aromatic & ~outline)[:, None]
+        for other in (far, partner):
+            self._connect(is_ring & ~outline, depth, other, joined)
+        self.divided = torch.where(is_ring, torch.where(outline, partner, 0), self.divided)
+
+    def _connect(self, where: Tensor, depth: Tensor, partner: Tensor, joined: Tensor) -> None:
+        """A bond from the end of the path makes some ways shorter."""
+        rows, position = (torch.arange(n, device=depth.device) for n in self.aromatic.shape)
+        is_later = position > partner[:, None]
+        distance = torch.where(is_later, self.distance[rows, :, partner], self.distance[rows, partner]) + 1
+        pure = torch.where(is_later, self.pure[rows, :, partner], self.pure[rows, partner])
+        pure &= (joined & self.aromatic[rows, depth])[:, None]
+        now, now_pure = self.distance[rows, depth], self.pure[rows, depth]
+        shorter = (distance < now) & (position != depth[:, None])
+        pure = torch.where(shorter, pure, now_pure | (pure & (distance == now)))
+        self._set_ways(where, depth, torch.where(shorter, distance, now), pure)
+
+    def _set_ways(self, where: Tensor, depth: Tensor, distance: Tensor, pure: Tensor) -> None:
+        rows = torch.arange(len(depth), device=depth.device)
+        for table, value in ((self.distance, distance), (self.pure, pure)):
+            table[rows, depth] = torch.where(where[:, None], value, table[rows, depth])
