@@ -26,6 +26,7 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat, Rows
 from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
+from trimer.models.linear import Linear
 from trimer.models.memory import check_checkpointing
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # names as in Hugging Face configurations
@@ -45,8 +46,8 @@ class SelfAttention(nn.Module):
     def __init__(self, d_model: int, heads: int, dropout: float, causal: bool):
         super().__init__()
         self.heads, self.dropout, self.causal = heads, dropout, causal
-        self.query_key_value = nn.Linear(d_model, 3 * d_model)
-        self.output = nn.Linear(d_model, d_model)
+        self.query_key_value = Linear(d_model, 3 * d_model)
+        self.output = Linear(d_model, d_model)
 
     def forward(self, x: Tensor, sizes: Sequence[int] | Rows) -> Tensor:
         """x: (T, D), sizes: B lengths -> (T, D)."""
@@ -61,9 +62,9 @@ class CrossAttention(nn.Module):
     def __init__(self, d_model: int, heads: int, dropout: float):
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(d_model, d_model)
-        self.key_value = nn.Linear(d_model, 2 * d_model)
-        self.output = nn.Linear(d_model, d_model)
+        self.query = Linear(d_model, d_model)
+        self.key_value = Linear(d_model, 2 * d_model)
+        self.output = Linear(d_model, d_model)
 
     def forward(
         self, x: Tensor, sizes: Sequence[int] | Rows, memory: Tensor, memory_sizes: Sequence[int] | Rows
@@ -81,8 +82,8 @@ class FeedForward(nn.Module):
     def __init__(self, d_model: int, width: int, activation: str, dropout: float):
         super().__init__()
         self.activation, self.dropout = ACTIVATIONS[activation], dropout
-        self.up = nn.Linear(d_model, width)
-        self.down = nn.Linear(width, d_model)
+        self.up = Linear(d_model, width)
+        self.down = Linear(width, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.activation(self.up(x))

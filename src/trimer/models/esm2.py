@@ -26,6 +26,7 @@ from trimer.errors import ConfigError
 from trimer.flat import Flat, Rows
 from trimer.models.attention import attention, attention_maps
 from trimer.models.flops import encoder_training_flops
+from trimer.models.linear import Linear
 from trimer.models.memory import check_checkpointing
 from trimer.models.rotary import rotary_tables, rotate
 
@@ -43,11 +44,11 @@ class Layer(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
-        self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=bias)
-        self.output = nn.Linear(d_model, d_model)
+        self.query_key_value = Linear(d_model, 3 * d_model, bias=bias)
+        self.output = Linear(d_model, d_model)
         self.feed_forward_norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
-        self.up = nn.Linear(d_model, ffn, bias=bias)
-        self.down = nn.Linear(ffn, d_model)
+        self.up = Linear(d_model, ffn, bias=bias)
+        self.down = Linear(ffn, d_model)
 
     def before(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(T, D) -> queries and keys with rotary positions, and values: (T, H, D / H) each."""
@@ -69,7 +70,7 @@ class MaskedHead(nn.Module):
 
     def __init__(self, d_model: int, vocab_size: int, eps: float = LAYER_NORM_EPS):
         super().__init__()
-        self.dense = nn.Linear(d_model, d_model)
+        self.dense = Linear(d_model, d_model)
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 

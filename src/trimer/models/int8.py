@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from trimer.models.linear import Linear
+
 LARGEST, LARGEST_OF_7_BITS = 127, 63
 SMALLEST_SCALE = 1e-12
 
@@ -54,7 +56,7 @@ class Int8Linear(nn.Module):
 def use_int8_weights(module: nn.Module) -> None:
     """Replace every linear layer inside a module by an `Int8Linear`."""
     for name, child in module.named_children():
-        if type(child) is nn.Linear:
+        if type(child) in (nn.Linear, Linear):
             setattr(module, name, Int8Linear(child))
         else:
             use_int8_weights(child)

@@ -20,6 +20,7 @@ from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError
 from trimer.flat import Flat, FlatPeptides, Rows, Static
 from trimer.models.attention import attention
+from trimer.models.linear import Linear
 from trimer.models.rotary import rotary_tables, rotate
 from trimer.peptides.conditions import CONDITIONS
 from trimer.peptides.modifications import ELEMENTS
@@ -58,8 +59,8 @@ class Convolution(nn.Module):
         super().__init__()
         self.kernel = kernel
         self.norm = nn.LayerNorm(d_model)
-        self.up = nn.Linear(kernel * d_model, d_model)
-        self.down = nn.Linear(d_model, d_model)
+        self.up = Linear(kernel * d_model, d_model)
+        self.down = Linear(d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, layout: LayoutWithGaps) -> Tensor:
@@ -105,11 +106,11 @@ class Transformer(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(d_model)
-        self.query_key_value = nn.Linear(d_model, 3 * d_model)
-        self.output = nn.Linear(d_model, d_model)
+        self.query_key_value = Linear(d_model, 3 * d_model)
+        self.output = Linear(d_model, d_model)
         self.feed_forward_norm = nn.LayerNorm(d_model)
-        self.up = nn.Linear(d_model, 4 * d_model)
-        self.down = nn.Linear(4 * d_model, d_model)
+        self.up = Linear(d_model, 4 * d_model)
+        self.down = Linear(4 * d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, layout: RotaryLayout) -> Tensor:

@@ -29,6 +29,7 @@ from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
 from trimer.models.esm2 import MaskedHead
 from trimer.models.flops import encoder_training_flops
+from trimer.models.linear import Linear
 from trimer.models.memory import check_checkpointing
 
 
@@ -41,11 +42,11 @@ class Layer(nn.Module):
     def __init__(self, d_model: int, heads: int, ffn: int, eps: float, dropout: float, attention_dropout: float):
         super().__init__()
         self.heads, self.dropout, self.attention_dropout = heads, dropout, attention_dropout
-        self.query_key_value = nn.Linear(d_model, 3 * d_model)
-        self.output = nn.Linear(d_model, d_model)
+        self.query_key_value = Linear(d_model, 3 * d_model)
+        self.output = Linear(d_model, d_model)
         self.attention_norm = nn.LayerNorm(d_model, eps=eps)
-        self.up = nn.Linear(d_model, ffn)
-        self.down = nn.Linear(ffn, d_model)
+        self.up = Linear(d_model, ffn)
+        self.down = Linear(ffn, d_model)
         self.feed_forward_norm = nn.LayerNorm(d_model, eps=eps)
 
     def before(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
