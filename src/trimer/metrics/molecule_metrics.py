@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,9 +53,7 @@ class SpectrumPrediction:
     def with_formula_first(self) -> SpectrumPrediction:
         """The same candidates, those with the true formula first: the ranking if the formula were known."""
         order = sorted(self.candidates, key=lambda candidate: not facts.same_formula(candidate, self.target))
-        return SpectrumPrediction(
-            order, self.target, self.generated, self.valid, self.distinct, self.adduct, self.precursor_mz
-        )
+        return replace(self, candidates=order)
 
 
 def spectrum_predictions(

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from trimer.serving.limits import MIB, Limits, Refusal, too_large
@@ -19,6 +20,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 OPEN = {"/", "/docs", "/healthz", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"}  # they need no token
 
 
+@dataclass(eq=False)
 class Guard:
     """ASGI middleware that refuses what exceeds the limits before it reaches a route.
 
@@ -27,16 +29,11 @@ class Guard:
     of the upload, where they differ from `limits`.
     """
 
-    def __init__(
-        self,
-        app: App,
-        limits: Limits,
-        token: str | None,
-        observe: Callable[[str, int, float], None],
-        body_limits: dict[str, tuple[float, str, float]],
-    ):
-        self.app, self.limits, self.token, self.observe = app, limits, token, observe
-        self.body_limits = body_limits
+    app: App
+    limits: Limits
+    token: str | None
+    observe: Callable[[str, int, float], None]
+    body_limits: dict[str, tuple[float, str, float]]
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

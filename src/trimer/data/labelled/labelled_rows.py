@@ -6,6 +6,7 @@ Shapes: M modifications, E elements.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from trimer.flat import Flat
 Rewrite = Callable[[str, np.ndarray, int, int], np.ndarray]
 
 
+@dataclass(eq=False)
 class LabelledRows(Dataset):
     """Batches of sequences with their labels by BatchKey. rewrite: random SMILES for molecules, or None.
 
@@ -31,19 +33,11 @@ class LabelledRows(Dataset):
     features: names of further inputs for molecules (`trimer.data.labelled.molecule_features`).
     """
 
-    def __init__(
-        self,
-        store: Store,
-        labels: np.ndarray | Ragged,
-        rewrite: Rewrite | None = None,
-        compositions: np.ndarray | None = None,
-        features: Sequence[str] = (),
-    ):
-        self.store = store
-        self.labels = labels
-        self.rewrite = rewrite
-        self.compositions = compositions
-        self.features = features
+    store: Store
+    labels: np.ndarray | Ragged
+    rewrite: Rewrite | None = None
+    compositions: np.ndarray | None = None
+    features: Sequence[str] = ()
 
     @property
     def by_residue(self) -> bool:

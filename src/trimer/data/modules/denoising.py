@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Unpack
 
@@ -34,17 +35,17 @@ VALIDATION_SEED = 20_000  # of the noise of validation rows, the same in all run
 Sequences = tuple[list[str], list[np.ndarray], list[str | None]]  # ids, tokens, InChIKey block 1
 
 
+@dataclass(eq=False)
 class Corrupted(Dataset):
     """Batches of (corrupted sequence, original sequence) by BatchKey.
 
     The noise is new in every epoch and batch; if `fixed`, it depends on the row only.
     """
 
-    def __init__(self, store: Store, noise: Corruption, seed: int, fixed: bool = False):
-        self.store = store
-        self.noise = noise
-        self.seed = seed
-        self.fixed = fixed
+    store: Store
+    noise: Corruption
+    seed: int
+    fixed: bool = False
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
         tokens = self.store.ragged("tokens")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -257,6 +258,7 @@ class MaskedSequences(SplitData):
         return dataset, self._lengths(rows), rows
 
 
+@dataclass(eq=False)
 class MaskedWindows(Dataset):
     """Batches of masked windows of sequences by BatchKey.
 
@@ -265,21 +267,12 @@ class MaskedWindows(Dataset):
     masks of a sequence depend on (seed, epoch, row), or, if `fixed`, on its id only; never on other rows of the batch.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        alphabet: Alphabet,
-        masking: Masking,
-        crop: int | None,
-        seed: int = 0,
-        fixed: bool = False,
-    ):
-        self.store = store
-        self.alphabet = alphabet
-        self.masking = masking
-        self.crop = crop
-        self.seed = seed
-        self.fixed = fixed
+    store: Store
+    alphabet: Alphabet
+    masking: Masking
+    crop: int | None
+    seed: int = 0
+    fixed: bool = False
 
     @property
     def masked_share(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
@@ -30,13 +31,13 @@ LABELS = ("id", "smiles", "inchikey1", "scaffold", "formula", "adduct", "instrum
 LAYOUT = 2  # increase when columns, reading or cleaning change, so that old caches are not read
 
 
+@dataclass(eq=False)
 class Pairs(Dataset):
     """Batches of (spectrum, molecule) by BatchKey; noise on the spectrum depends on (seed, epoch, row)."""
 
-    def __init__(self, store: Store, seed: int = 0, noise: Corruption | None = None):
-        self.store = store
-        self.seed = seed
-        self.noise = noise
+    store: Store
+    seed: int = 0
+    noise: Corruption | None = None
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
         sources, targets = self.store.ragged("source"), self.store.ragged("target")
