@@ -92,7 +92,7 @@ def test_no_download_if_path_is_set(tmp_path, monkeypatch):
     wanted = []
     path = deeploc2(tmp_path, ["P1", "Metazoa", "0", "0.0", *flags("Plastid"), "MK"])
 
-    def download(url, folder):
+    def download(url, folder, sha256=None):
         wanted.append((url, folder))
         return path
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.label_files import LabelledFasta, LabelledFiles
+from trimer.data.text.paths import DownloadedFile
 
 LOCATIONS = (
     "Cytoplasm",
@@ -67,7 +68,7 @@ class DeepLoc1(LabelledFasta):
         return table
 
 
-class DeepLoc2(LabelledFiles):
+class DeepLoc2(DownloadedFile, LabelledFiles):
     """Proteins of DeepLoc 2.0: the published table of Swiss-Prot proteins.
 
     path: an existing copy; by default the file is downloaded once to `folder` (no checksum is published). labels:
@@ -87,17 +88,7 @@ class DeepLoc2(LabelledFiles):
         _check_kind(labels)
         names = LOCATIONS if labels == "location" else ["Membrane"]
         super().__init__(path or str(Path(folder) / Path(url).name), "Sequence", names, "ACC", limit)
-        self.path = path
-        self.folder = folder
-        self.url = url
-
-    def files(self) -> list[Path]:
-        """The local copy, downloaded if it does not exist yet."""
-        if self.path is None:
-            from trimer.data.text.download import download
-
-            self.paths = [str(download(self.url, self.folder))]
-        return super().files()
+        self.path, self.folder, self.url = path, folder, url
 
     def _tables(self, columns: Sequence[str]) -> Iterator[LabelTable]:
         for table in super()._tables(columns):

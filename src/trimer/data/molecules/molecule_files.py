@@ -21,7 +21,7 @@ from trimer.data.text.content import content_digest
 from trimer.data.text.file_kinds import check_lines
 from trimer.data.text.missing import known
 from trimer.data.text.opening import broken_end, read_lines
-from trimer.data.text.paths import NamedFiles, named_paths
+from trimer.data.text.paths import DownloadedFile, NamedFiles, named_paths
 from trimer.errors import BrokenOff, InputError
 
 CHUNK = 100_000
@@ -105,7 +105,7 @@ class SmilesFiles(NamedFiles):
             yield name or f"{path.name}:{number}", smiles, problem or (None if smiles else NO_SEQUENCE)
 
 
-class PubChemSmiles(SmilesFiles):
+class PubChemSmiles(DownloadedFile, SmilesFiles):
     """All compounds of PubChem (about 120 million) from CID-SMILES.gz, whose lines hold a CID, a tab and a SMILES.
 
     path: an existing copy; by default the file is downloaded once to `folder` (PubChem publishes no checksum). limit:
@@ -117,14 +117,6 @@ class PubChemSmiles(SmilesFiles):
     ):
         super().__init__(path or str(Path(folder) / Path(url).name), limit=limit)
         self.path, self.folder, self.url = path, folder, url
-
-    def files(self) -> list[Path]:
-        """The local copy, downloaded if it does not exist yet."""
-        if self.path is None:
-            from trimer.data.text.download import download
-
-            self.paths = [str(download(self.url, self.folder))]
-        return super().files()
 
     def _lines(self, path: Path) -> Iterator[MoleculeRow]:
         for line in read_lines(path):

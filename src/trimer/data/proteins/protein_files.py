@@ -19,7 +19,7 @@ from trimer.data.text.fasta import read_fasta
 from trimer.data.text.letters import WHITE, checked, letters_of
 from trimer.data.text.missing import known
 from trimer.data.text.opening import read_chunks
-from trimer.data.text.paths import NamedFiles, named_paths
+from trimer.data.text.paths import DownloadedFile, NamedFiles, named_paths
 from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
 
@@ -132,7 +132,7 @@ class ProteinFiles(NamedFiles):
         return ProteinTable(named, sequences, clusters, {name: values[name] for name in columns}, problems)
 
 
-class PublishedProteins(ProteinFiles):
+class PublishedProteins(DownloadedFile, ProteinFiles):
     """Proteins of a published file: downloaded once to `folder`, then read like any file.
 
     path: an existing copy, instead of a download. sha256: expected checksum of the file; null: not checked (UniProt
@@ -143,17 +143,7 @@ class PublishedProteins(ProteinFiles):
         self, url: str, folder: str, path: str | None = None, sha256: str | None = None, limit: int | None = None
     ):
         super().__init__(path or str(Path(folder) / Path(url).name), limit=limit)
-        self.url = url
-        self.folder = folder
-        self.path = path
-        self.sha256 = sha256
-
-    def files(self) -> list[Path]:
-        if self.path is None:
-            from trimer.data.text.download import download
-
-            self.paths = [str(download(self.url, self.folder, sha256=self.sha256))]
-        return super().files()
+        self.url, self.folder, self.path, self.sha256 = url, folder, path, sha256
 
 
 class UniRef(PublishedProteins):

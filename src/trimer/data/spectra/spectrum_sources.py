@@ -12,12 +12,12 @@ from pathlib import Path
 from trimer.data.spectra.readers import read_spectra, spectrum_files
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.content import content_digest
-from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.paths import DownloadedFile, NamedFiles, find_files, named_paths
 
 WANTED = "a file of spectra, a folder of them"
 
 
-class SpectralFiles:
+class SpectralFiles(NamedFiles):
     """Spectra in files: MGF, MSP, mzML, mzXML, GNPS JSON, MassSpecGym TSV or MassBank records.
 
     paths: files, folders, or globs, read as one library.
@@ -41,7 +41,7 @@ class SpectralFiles:
         return [file for path in self.files() for file in spectrum_files(path)]
 
 
-class PublishedLibrary(SpectralFiles):
+class PublishedLibrary(DownloadedFile, SpectralFiles):
     """A public library, downloaded once into `folder`.
 
     url: address of the file. path: an existing copy to read instead of the download. sha256: checksum of the file; null
@@ -50,14 +50,4 @@ class PublishedLibrary(SpectralFiles):
 
     def __init__(self, url: str, folder: str, path: str | None = None, sha256: str | None = None):
         super().__init__(path or str(Path(folder) / Path(url).name))
-        self.url = url
-        self.folder = folder
-        self.sha256 = sha256
-        self.path = path
-
-    def files(self) -> list[Path]:
-        if self.path is None:
-            from trimer.data.text.download import download
-
-            self.paths = [str(download(self.url, Path(self.folder), sha256=self.sha256))]
-        return super().files()
+        self.url, self.folder, self.path, self.sha256 = url, folder, path, sha256

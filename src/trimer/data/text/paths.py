@@ -20,6 +20,26 @@ class NamedFiles:
         return find_files(self.paths, self.wanted)
 
 
+class DownloadedFile(NamedFiles):
+    """Base of sources of one published file, before the base that reads it: the copy at `path`, or a download.
+
+    folder: where the download is kept. sha256: checksum of the file; None if its publisher states none.
+    """
+
+    path: str | None
+    folder: str
+    url: str
+    sha256: str | None = None
+
+    def files(self) -> list[Path]:
+        """The local copy, downloaded if it does not exist yet."""
+        if self.path is None:
+            from trimer.data.text.download import download
+
+            self.paths = [str(download(self.url, self.folder, sha256=self.sha256))]
+        return super().files()
+
+
 def named_paths(paths: str | Sequence[str], wanted: str) -> list[str]:
     """One or several paths as a list; ValueError for an empty one. wanted: for the message, `a SMILES or CSV file`."""
     names = [paths] if isinstance(paths, str) else list(paths)
