@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from trimer.data.core.store import Ragged
-from trimer.errors import ConfigError, InputError
+from trimer.errors import ConfigError
 from trimer.files import written
 from trimer.flat import Flat
+from trimer.prediction.prediction_tables import output_path
 from trimer.protocols import Encoder
 from trimer.results.embeddings import embedding_schema
 from trimer.results.vector_columns import VALUES, vector_lists
@@ -101,12 +102,9 @@ class EmbeddingFile:
     """
 
     def __init__(self, output: str | Path, pooling: str, what: str = "proteins"):
-        self.path = Path(output).expanduser()
         check_pooling(pooling)
-        if self.path.suffix.lower() != ".parquet":
-            raise ConfigError(f"output={output}: embeddings are written as Parquet; give a name that ends in .parquet")
-        if not self.path.parent.is_dir():
-            raise InputError(f"output={output}: the folder {self.path.parent} does not exist; create it first")
+        wanted = "embeddings are written as Parquet; give a name that ends in .parquet"
+        self.path = output_path(output, [".parquet"], wanted)
         self.by_residue = pooling == "residue"
         self.what = what
         self.rows = self.without = 0
