@@ -174,6 +174,27 @@ def test_bad_rows_have_reasons_and_no_markup(tab):
     assert not tab.errors
 
 
+@pytest.mark.parametrize(
+    ("text", "peaks"),
+    [
+        ("100.1 5\n# a comment\n120.2,10\n130.3; 20", [[100.1, 5], [120.2, 10], [130.3, 20]]),
+        ("100,1\t5\n120,2 10,5", [[100.1, 5], [120.2, 10.5]]),  # decimal commas
+        ("85.0284:100 127.039:20.5", [[85.0284, 100], [127.039, 20.5]]),
+        ("85.0284:100 127.039", "Line 1"),
+        ("100.1 5\n1,234.5 100", "Line 2"),
+        ("100.1", "Line 1"),
+    ],
+)
+def test_peaks_are_read_as_they_are_written_or_the_line_is_named(tab, text, peaks):
+    read = tab.evaluate(
+        "text => { try { return peaksOf(text); } catch (error) { return error.message; } }", text
+    )  # fmt: skip
+    if isinstance(peaks, str):
+        assert read.startswith(peaks)
+    else:
+        assert [list(pair) for pair in zip(read["mz"], read["intensity"], strict=True)] == peaks
+
+
 def test_a_spectrum_gets_drawn_candidates_and_zooms_by_keys(tab):
     choose(tab, "spectrums")
     tab.click("#examples button >> nth=1")
