@@ -396,6 +396,26 @@ def test_residue_labels_are_a_track(tab):
     assert not tab.errors
 
 
+def test_a_finger_on_a_peak_describes_it(tab):
+    choose(tab, "spectrums")
+    tab.click("#examples button >> nth=1")
+    tab.fill('[id="parameter-generator.num_samples"]', "1")
+    predict(tab)
+    tab.wait_for_selector("#detail svg.spectrum")
+    box = tab.locator("#detail svg.spectrum").bounding_box()
+    touch = {
+        "clientX": box["x"] + box["width"] - 40,
+        "clientY": box["y"] + 100,
+        "pointerType": "touch",
+        "bubbles": True,
+    }
+    for place in range(8):  # the peak of the precursor is near the right end
+        tab.dispatch_event("#detail svg.spectrum", "pointerdown", touch | {"clientX": touch["clientX"] - 20 * place})
+    assert "of the highest peak" in tab.inner_text("#detail .readout")
+    assert tab.locator("#detail svg.spectrum .range").count() == 0
+    assert not tab.errors
+
+
 def test_a_spectrum_is_saved_as_svg_and_png(tab):
     choose(tab, "peptide-ms2")
     tab.click("#examples button >> nth=1")

@@ -112,7 +112,8 @@ def flattened(name: str, data: list) -> list:
     """The values of data that are nested by rows, or flat; Refusal for deeper ones."""
     values = [value for part in data for value in (part if isinstance(part, list) else [part])]
     if any(isinstance(value, list | Mapping) for value in values):
-        raise Refusal(422, "invalid_tensor", f"the data of {name[:40]} must be texts or numbers, flat or one list a row")
+        message = f"the data of {name[:40]} must be texts or numbers, flat or one list a row"
+        raise Refusal(422, "invalid_tensor", message)
     return values
 
 
