@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trimer.cli.positional_words import named
+from trimer.cli.positional_words import named, with_values
 from trimer.errors import UsageError
 
 
@@ -26,3 +26,26 @@ def test_keys_of_the_training_are_passed_on():
 def test_too_many_words_are_reported():
     with pytest.raises(UsageError, match=r"'c' is one argument too many: trimer diff <run> <other>"):
         named("diff", ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("words", "overrides"),
+    [
+        (["port=1", "ckpt=spectrums", "peptide-rt"], ["port=1", 'ckpt=[spectrums,"peptide-rt"]']),
+        (["ckpt=[spectrums,membrane]", "runs/a b"], ['ckpt=[spectrums,membrane,"runs/a b"]']),
+        (["ckpt=spectrums", "ckpt=membrane"], ["ckpt=[spectrums,membrane]"]),
+        (["ckpt=null", "membrane"], ['ckpt=["membrane"]']),
+        (["membrane"], ['ckpt="membrane"']),
+        (["ckpt=membrane", "~trainer"], ["ckpt=membrane", "~trainer"]),
+        (["ckpt=[]"], ["ckpt=[]"]),
+    ],
+)
+def test_a_command_that_takes_any_number_of_words_gets_all_of_them(words, overrides):
+    assert with_values("serve", words) == overrides
+
+
+def test_no_folder_of_a_report_is_lost():
+    assert with_values("report", ["input=runs/a", "runs/b", "output=x.html"]) == [
+        "output=x.html", 'input=[runs/a,"runs/b"]'
+    ]  # fmt: skip
+    assert with_values("train", ["seed"]) == ["seed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ pytest.importorskip("httpx2")
 
 from starlette.testclient import TestClient
 
+from trimer.accelerators import cpu_speed
 from trimer.cli.configs import compose
 from trimer.cli.main import main
 from trimer.resuming import plain_dict
@@ -20,6 +22,12 @@ from trimer.serving.limits import Limits, limits_of
 from trimer.serving.models import ServedModel
 from trimer.serving.server import loaded
 from trimer.serving.service import Service
+
+
+@pytest.fixture(autouse=True)
+def fp32(monkeypatch) -> None:
+    """Predictions of Trimer that are compared with those of the server have its precision, whatever CPU computes."""
+    monkeypatch.setattr(cpu_speed, "faster_precision", functools.cache(lambda: cpu_speed.FP32))
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,11 @@ def test_wrong_requests_get_a_code_and_a_sentence(call):
     with pytest.raises(grpc.RpcError) as error:
         call("ModelMetadata", name="none")
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
+    short = {"name": "peptide_sequences", "datatype": "BYTES", "shape": [2, 1], "contents": {"bytes_contents": [b"A"]}}
+    with pytest.raises(grpc.RpcError) as error:
+        call("ModelInfer", model_name="peptide-rt", inputs=[short])
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "the shape of peptide_sequences is [2, 1], and it has 1 value" in error.value.details()
     with pytest.raises(Refusal, match="end early"):
         array_of("x", "BYTES", b"\xff\xff\xff\xffab")
 

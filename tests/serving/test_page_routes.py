@@ -174,6 +174,27 @@ def test_bad_rows_have_reasons_and_no_markup(tab):
     assert not tab.errors
 
 
+@pytest.mark.parametrize(
+    ("text", "peaks"),
+    [
+        ("100.1 5\n# a comment\n120.2,10\n130.3; 20", [[100.1, 5], [120.2, 10], [130.3, 20]]),
+        ("100,1\t5\n120,2 10,5", [[100.1, 5], [120.2, 10.5]]),  # decimal commas
+        ("85.0284:100 127.039:20.5", [[85.0284, 100], [127.039, 20.5]]),
+        ("85.0284:100 127.039", "Line 1"),
+        ("100.1 5\n1,234.5 100", "Line 2"),
+        ("100.1", "Line 1"),
+    ],
+)
+def test_peaks_are_read_as_they_are_written_or_the_line_is_named(tab, text, peaks):
+    read = tab.evaluate(
+        "text => { try { return peaksOf(text); } catch (error) { return error.message; } }", text
+    )  # fmt: skip
+    if isinstance(peaks, str):
+        assert read.startswith(peaks)
+    else:
+        assert [list(pair) for pair in zip(read["mz"], read["intensity"], strict=True)] == peaks
+
+
 def test_a_spectrum_gets_drawn_candidates_and_zooms_by_keys(tab):
     choose(tab, "spectrums")
     tab.click("#examples button >> nth=1")
@@ -282,6 +303,8 @@ def test_a_file_above_the_limits_becomes_a_job_with_downloads(tab, tmp_path, ope
     table.write_text("sequence\n" + "".join(f"PEPTIDE{'K' * (1 + n % 9)}\n" for n in range(RECORDS + 1)))
     tab.set_input_files("#file", table)
     tab.click("#run")
+    # The first question for the state fails, as if the server were started again.
+    tab.route(re.compile(r"/v1/jobs/[0-9a-f]{32}$"), lambda route: route.abort(), times=1)
     tab.click("#problem button")
     shown = "#rows:not([hidden]) [data-format=parquet]" if operation == "predict" else "#job [data-format=parquet]"
     tab.wait_for_selector(shown)
@@ -370,6 +393,26 @@ def test_residue_labels_are_a_track(tab):
     assert text.startswith(f"K 2: {row['labels'][1]}, probability 0.")
     assert float(text.split()[-1]) == pytest.approx(row["probability"][1], abs=1e-3)
     assert len(tab.locator("#detail .legend > span").all_inner_texts()) == 3
+    assert not tab.errors
+
+
+def test_a_finger_on_a_peak_describes_it(tab):
+    choose(tab, "spectrums")
+    tab.click("#examples button >> nth=1")
+    tab.fill('[id="parameter-generator.num_samples"]', "1")
+    predict(tab)
+    tab.wait_for_selector("#detail svg.spectrum")
+    box = tab.locator("#detail svg.spectrum").bounding_box()
+    touch = {
+        "clientX": box["x"] + box["width"] - 40,
+        "clientY": box["y"] + 100,
+        "pointerType": "touch",
+        "bubbles": True,
+    }
+    for place in range(8):  # the peak of the precursor is near the right end
+        tab.dispatch_event("#detail svg.spectrum", "pointerdown", touch | {"clientX": touch["clientX"] - 20 * place})
+    assert "of the highest peak" in tab.inner_text("#detail .readout")
+    assert tab.locator("#detail svg.spectrum .range").count() == 0
     assert not tab.errors
 
 

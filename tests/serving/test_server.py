@@ -32,6 +32,7 @@ from trimer.cli.configs import compose
 from trimer.errors import ConfigError
 from trimer.serving import server as serving
 from trimer.serving.app import create_app
+from trimer.serving.batching import Cancelled
 from trimer.serving.grpc_messages import classes
 from trimer.serving.server import Server, address_and_models, uvicorn_config
 
@@ -215,6 +216,28 @@ def test_a_client_that_leaves_ends_the_computation_of_its_lines(service, running
         assert client.recv(12) == b"HTTP/1.1 200"
     until(lambda: "trimer_active_requests 0.0" in metrics(f"http://127.0.0.1:{running}"))
     assert 0 < counted.get() - before < service.limits.records / 2
+
+
+def test_a_request_that_outlasts_the_shutdown_is_asked_to_try_again(service, monkeypatch):
+    begun, free = threading.Event(), threading.Event()
+
+    def slow(*given):
+        begun.set()
+        free.wait(60)
+        raise Cancelled
+
+    monkeypatch.setattr(service, "answer", slow)
+    body = b'{"records": ["PEPTIDEK"]}'
+    head = "POST /v1/models/peptide-rt/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with in_a_thread(service) as port:
+        client = socket.create_connection(("127.0.0.1", port), timeout=60)
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert begun.wait(60)
+    with client:
+        answer = b"".join(iter(lambda: client.recv(1000), b""))
+    free.set()
+    assert answer.startswith(b"HTTP/1.1 429")
+    assert b"shutting_down" in answer and b"retry-after" in answer.lower()
 
 
 def test_the_token_is_read_from_the_environment(monkeypatch):

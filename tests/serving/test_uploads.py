@@ -34,6 +34,18 @@ CASES = [
     ("peptides", b"Sequence\tCharge\nPEPTIDEK\t2\n", "evidence.txt", ".tsv"),
     ("precursors", b"peptide;charge\nPEPTIDEK;2\n", "", ".csv"),
     ("molecules", "smiles,name\nCCO,a\n".encode("utf-16"), "", ".csv"),
+    ("molecules", b"canonical_smiles,name\nCCO,a\n", "", ".csv"),
+    ("molecules", b"Isomeric SMILES\nCCO\n", "", ".csv"),
+    ("molecules", b"CID;InChI\n1;InChI=1S/CH4/h1H4\n", "", ".csv"),
+    ("molecules", b"CCO,ethanol\n", "", ".csv"),  # its reader says that there is no header
+    ("molecules", b"CCO 1,2-ethanediol\n", "", ".smi"),
+    ("molecules", b"CC |$a;b$|\n", "", ".smi"),
+    ("molecules", b"InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3 ethanol\n", "", ".smi"),
+    ("molecules", b"InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3\n", "", ".smi"),
+    ("molecules", b"CCO\tethanol\n", "", ".smi"),
+    ("proteins", b"id,seq\na,MKV\n", "", ".csv"),
+    ("proteins", b"Protein Sequence\nMKV\n", "", ".csv"),
+    ("proteins", b"MKTAYIAKQR\n", "", ".fasta"),
 ]
 
 

@@ -10,7 +10,7 @@ import os
 from itertools import pairwise
 
 from trimer.cli import configs
-from trimer.cli.schema import POSITIONAL
+from trimer.cli.schema import LISTS, POSITIONAL
 from trimer.cli.screens import COMMANDS
 from trimer.errors import UsageError
 from trimer.pretrained import registry
@@ -87,13 +87,18 @@ def overrides(command: str, before: list[str], word: str) -> list[str]:
     words += [text for text in keys(command, chosen, folders, word) if "hydra" in word or not text.startswith("hydra")]
     if not equals and command == "train" and "from=".startswith(word):
         words.append("from=")
-    if not equals and command in POSITIONAL and not word.startswith("-"):
+    if not equals and command in {*POSITIONAL, *LISTS} and not word.startswith("-"):
+        words += names_from(word) if LISTS.get(command) == "ckpt" else []
         words += paths_from(word)
     if not words and equals:  # an unknown value may be a path
-        paths = paths_from(start)
-        names = registry.names() if key == "ckpt" or (command, key) == ("models", "name") else []
-        words = [f"{key}={value}" for value in [*(name for name in names if name.startswith(start)), *paths]]
+        names = names_from(start) if key == "ckpt" or (command, key) == ("models", "name") else []
+        words = [f"{key}={value}" for value in [*names, *paths_from(start)]]
     return sorted(set(words))
+
+
+def names_from(start: str) -> list[str]:
+    """Names of shipped models that begin with a text."""
+    return [name for name in registry.names() if name.startswith(start)]
 
 
 def paths_from(start: str) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer.cli import resolvers, schema
+from trimer.cli.positional_words import with_values
 from trimer.errors import ConfigError, UsageError
 from trimer.suggestions import did_you_mean
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 OPTIONAL = ("logger", "scheduler")  # groups that may be null: no tracker, a constant learning rate
-READS_FOLDERS = ("report", "dashboard")  # commands whose first words may be folders
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -89,16 +89,6 @@ def command_text(command: str) -> str:
     text = (shipped_folder() / f"{command}.yaml").read_text(encoding="utf-8")
     inherited = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name in schema.SCHEMAS]
     return "\n".join([text, *map(command_text, inherited)])
-
-
-def with_folders(command: str, words: Sequence[str]) -> list[str]:
-    """The overrides of a command that reads folders: words without `=` are its `input`, as `trimer report runs/a`."""
-    named = [text for text in words if "=" not in text and not text.startswith("~")]
-    if command not in READS_FOLDERS or not named:
-        return list(words)
-    quoted = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in named]
-    value = quoted[0] if len(quoted) == 1 else f"[{','.join(quoted)}]"
-    return [*(text for text in words if text not in named), f"input={value}"]
 
 
 def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
@@ -174,7 +164,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dirs: Sequence[s
         raise ConfigError(f"{command} is not a command that has settings{did_you_mean(command, schema.SCHEMAS)}")
     loader = config_loader(config_dirs)
     try:
-        cfg = loader.load_configuration(command, with_folders(command, overrides), RunMode.RUN)
+        cfg = loader.load_configuration(command, with_values(command, overrides), RunMode.RUN)
     except Exception as error:  # those without an explanation are raised unchanged
         sentence = explain(error, loader, command, overrides, sweep=False)
         if sentence is None:

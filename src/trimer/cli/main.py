@@ -91,7 +91,7 @@ def command_line(command: str, words: list[str]) -> int:
     if args.help:
         print(screens.command(command))
         return 0
-    words = positional_words.named(command, configs.with_folders(command, args.overrides))
+    words = positional_words.named(command, positional_words.with_values(command, args.overrides))
     args.overrides = configs.without_nulls(command, words)
     args.overrides, args.config_dir = resumed(command, args)
     with verbosity.chosen(args.verbosity), plugins.exported(args.plugin), open_hydra(args.config_dir) as hydra:

@@ -250,6 +250,8 @@ SCHEMAS: dict[str, type[Command]] = {
 
 # Keys of a command whose values may be given as words without `key=`, in this order.
 POSITIONAL: dict[str, tuple[str, ...]] = {"reproduce": ("run",), "diff": ("run", "other"), "init": ("folder",)}
+# Commands that take any number of words without `key=`, as values of this key.
+LISTS = {"report": "input", "dashboard": "input", "serve": "ckpt"}
 # Commands that pass keys which they do not have on to a training, as `changes`.
 PASS_ON = {"reproduce"}
 

@@ -100,8 +100,7 @@ def headers(origin: Mapping[str, Any]) -> dict[str, str]:
 
 def document(model: ServedModel, answer: Answer) -> dict[str, Any]:
     """The answer as a JSON document."""
-    warnings = [model.public(text) for text in answer.warnings]
-    return {**origin_of(model, answer), "columns": answer.columns, "warnings": warnings, "rows": answer.rows}
+    return {**origin_of(model, answer), "columns": answer.columns, "warnings": answer.warnings, "rows": answer.rows}
 
 
 def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) -> Path:

@@ -19,7 +19,7 @@ from trimer.errors import ConfigError
 from trimer.serving.batching import Cancelled
 from trimer.serving.grpc_messages import PACKAGE, classes
 from trimer.serving.kserve import DTYPES, TensorModel, Tensors
-from trimer.serving.kserve_http import tensor_of
+from trimer.serving.kserve_http import check_shape, tensor_of
 from trimer.serving.limits import MIB, Refusal
 from trimer.serving.service import Service
 
@@ -61,9 +61,13 @@ class GrpcServer:
         """Accept requests."""
         self._server.start()
 
+    def stop(self, seconds: float) -> threading.Event:
+        """Accept no more requests and finish those that are in progress within some seconds; the event is their end."""
+        return self._server.stop(seconds)
+
     def close(self, seconds: float) -> None:
         """Finish accepted requests within some seconds."""
-        self._server.stop(seconds).wait()
+        self.stop(seconds).wait()
 
     def _methods(self) -> dict[str, Callable[[Any, threading.Event], dict[str, Any]]]:
         service = self.service
@@ -167,6 +171,7 @@ def inputs_of(request: Any) -> Tensors:
             values = list(getattr(tensor.contents, f"{CONTENTS[tensor.datatype]}_contents"))
             texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
             tensors[tensor.name] = tensor_of(tensor.name, tensor.datatype, texts)
+        check_shape(tensor.name, list(tensor.shape), tensors[tensor.name].size)
     return tensors
 
 

@@ -55,6 +55,10 @@ class Guard:
         except Refusal as refusal:
             if not status[0]:
                 await refuse(bounded_send, refusal)
+        except asyncio.CancelledError:  # by the server, which ends and has waited long enough
+            if status[0]:
+                raise
+            await refuse(bounded_send, Refusal(429, "shutting_down", "the server ends: try again", retry_after=5))
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self.observe(route, status[0] or 500, time.monotonic() - started)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from trimer import __version__
+from trimer.counts import counted
 from trimer.serving.health import readiness
 from trimer.serving.kserve import DTYPES, TensorModel, Tensors
 from trimer.serving.limits import Refusal
@@ -101,14 +102,29 @@ def read_inputs(document: Mapping[str, Any]) -> tuple[Tensors, list[str]]:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("data"), list):
             raise Refusal(422, "no_inputs", f"the JSON must be {form}")
         name, datatype = str(entry.get("name")), str(entry.get("datatype"))
-        tensors[name] = tensor_of(name, datatype, flattened(entry["data"]))
+        tensors[name] = tensor_of(name, datatype, flattened(name, entry["data"]))
+        check_shape(name, entry.get("shape"), tensors[name].size)
     names = [str(entry.get("name")) for entry in outputs if isinstance(entry, Mapping)]
     return tensors, names
 
 
-def flattened(data: list) -> list:
-    """The values of data that are nested by rows, or flat."""
-    return [value for part in data for value in (part if isinstance(part, list) else [part])]
+def flattened(name: str, data: list) -> list:
+    """The values of data that are nested by rows, or flat; Refusal for deeper ones."""
+    values = [value for part in data for value in (part if isinstance(part, list) else [part])]
+    if any(isinstance(value, list | Mapping) for value in values):
+        message = f"the data of {name[:40]} must be texts or numbers, flat or one list a row"
+        raise Refusal(422, "invalid_tensor", message)
+    return values
+
+
+def check_shape(name: str, shape: Any, size: int) -> None:
+    """Refusal if a tensor has another number of values than its shape."""
+    if not shape:
+        return  # some clients send none
+    whole = isinstance(shape, list) and all(isinstance(part, int) and 0 <= part < 1 << 40 for part in shape)
+    if not whole or math.prod(shape) != size:
+        message = f"the shape of {name[:40]} is {str(shape)[:40]}, and it has {counted(size, 'values')}"
+        raise Refusal(422, "invalid_shape", message)
 
 
 def tensor_of(name: str, datatype: str, values: list) -> np.ndarray:
@@ -117,12 +133,15 @@ def tensor_of(name: str, datatype: str, values: list) -> np.ndarray:
         raise Refusal(422, "unknown_datatype", f"the datatype of {name[:40]} must be one of {', '.join(DTYPES)}")
     if datatype == "BYTES":
         array = np.empty(len(values), object)
-        array[:] = [value if isinstance(value, str) else str(value) for value in values]
+        array[:] = ["" if value is None else str(value) for value in values]
         return array
     try:
-        return np.array(values, DTYPES[datatype])
+        array = np.array(values, DTYPES[datatype])
+        if array.dtype.kind == "i" and (array != np.array(values, np.float64)).any():
+            raise ValueError("not whole numbers")  # numpy cuts them
     except (TypeError, ValueError, OverflowError) as error:
         raise Refusal(422, "invalid_tensor", f"the data of {name[:40]} are not {datatype}") from error
+    return array
 
 
 def as_json(name: str, values: np.ndarray) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class ServedModel:
                 columns, total = list(computer.columns), sum(map(len, chunks))
                 left = partial(left_predictions, chunks, columns)
         seed = self.seed(settings) if operation == "predict" else None
+        warnings = [self.public(text, path_of(records)) for text in warnings]
         return Rows(columns, total, size, self._public_rows(computed, records), left, computer, seed, warnings)
 
     def seed(self, settings: Mapping[str, Any]) -> int | None:
@@ -213,11 +214,10 @@ class ServedModel:
 
     def _public_rows(self, predictions: Iterable[Prediction], records: list | Path) -> Iterator[Prediction]:
         """The predictions; their reasons name no path of the server."""
-        path = records if isinstance(records, Path) else None
         for prediction in predictions:
             for row in prediction:
                 if row["reason"] is not None:
-                    row["reason"] = self.public(row["reason"], path)
+                    row["reason"] = self.public(row["reason"], path_of(records))
             yield prediction
 
     def public(self, text: str, path: Path | None = None) -> str:
@@ -225,6 +225,11 @@ class ServedModel:
         if path is not None:
             text = text.replace(f"{path.parent}/", "").replace(str(path), path.name)
         return text.replace(str(self.model.path), self.name)
+
+
+def path_of(records: list | Path) -> Path | None:
+    """The uploaded file, None for a list."""
+    return records if isinstance(records, Path) else None
 
 
 def can_embed(study: Study) -> bool:

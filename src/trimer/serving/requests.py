@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from trimer.serving.limits import Refusal
 from trimer.serving.parameters import of_query
 from trimer.serving.plain_json import read_json
 from trimer.serving.service import Service
-from trimer.serving.uploads import prepared, private_folder, save, unpacked
+from trimer.serving.uploads import has_one_line, prepared, private_folder, save, unpacked
 
 Result = TypeVar("Result")
 
@@ -32,6 +32,11 @@ REQUEST = re.compile(rb"\s*\{\s*\"(?:records|parameters)\"\s*:")  # the start of
 URL_KEYS = ("format",)  # of the query, which are not parameters
 FORM_MIB = 1  # largest field of a form that is not a file
 IN_MEMORY = 1 << 18  # bytes of a JSON body that is read without a file
+OF_TABLES = ("column", "id_column")  # parameters that only tables have
+URL_FORM = "application/x-www-form-urlencoded"  # what curl sends with -d
+JOINED = "the body is one line: if its file has several, curl -d removed the line ends; send files with --data-binary"
+LISTS = (".smi", ".smiles", ".fasta", ".fa", ".faa")  # formats of which one line can be a record
+IN_ONE_LINE = (".json", ".mzml", ".mzxml", ".parquet", ".xml")  # formats that need no line ends
 NO_OBJECT = 'parameters must be a JSON object, such as {"seed": 1}'
 UNWATCHED = 1.0  # seconds of a computation after which a closed connection is noticed; most end before
 # Media type of a raw body -> the name that tells its format where the content fits several.
@@ -47,10 +52,14 @@ NAMES = {
 
 @dataclass
 class Body:
-    """The records of a request: a list, or a file in its private folder; and its parameters, not checked yet."""
+    """The records of a request: a list, or a file in its private folder; and its parameters, not checked yet.
+
+    warnings: about its form, for the response.
+    """
 
     records: list | Path
     parameters: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -87,8 +96,19 @@ async def body_of(
             if is_request(folder / "raw"):
                 message = "the body is a JSON request: send it with the header Content-Type: application/json"
                 raise Refusal(415, "unsupported_format", message)
+        if not name and any(parameters.get(key) for key in OF_TABLES):
+            name = NAMES["text/csv"]
         path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
-        yield Body(path, parameters)
+        yield Body(path, parameters, joined(path, media))
+
+
+def joined(path: Path, media: str) -> list[str]:
+    """A warning if a client seems to have removed the line ends of a file; Refusal if it cannot be read so."""
+    if not media.startswith(URL_FORM) or path.suffix in IN_ONE_LINE or not has_one_line(path):
+        return []
+    if path.suffix not in LISTS or path.read_bytes().startswith(b">"):
+        raise Refusal(422, "one_line", JOINED)
+    return [JOINED]
 
 
 def is_request(path: Path) -> bool:

@@ -186,6 +186,7 @@ def answered(
 ) -> Response:
     """The response with an answer; a large one is a file that is removed when it was sent. Runs in a thread."""
     answer = service.answer(model, operation, body.records, body.parameters, cancelled)
+    answer.warnings[:0] = body.warnings
     check_format(wanted, answer)
     if wanted == "json" and len(answer.predictions) <= IN_MEMORY and operation == "predict":
         content = json_bytes(document(model, answer))

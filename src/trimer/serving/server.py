@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -138,9 +140,16 @@ async def too_many_connections(scope: Message, receive: Receive, send: Send) -> 
 
 
 class Server(uvicorn.Server):
-    """uvicorn that ends with exit code 0 after SIGTERM, since everything accepted was finished."""
+    """uvicorn that ends with exit code 0 after SIGTERM, since everything accepted was finished.
+
+    on_exit: called in a thread when the end begins, while HTTP requests are finished.
+    """
+
+    on_exit: Callable[[], object] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.on_exit is not None and not self.should_exit:
+            threading.Thread(target=self.on_exit, name="end", daemon=True).start()
         super().handle_exit(sig, frame)
         self._captured_signals.clear()  # else uvicorn raises them again after its end
 
@@ -193,6 +202,8 @@ def serve(cfg: DictConfig) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(not_collected)
     server = Server(uvicorn_config(app, host, port, limits, cfg.shutdown_seconds))
+    if grpc_server is not None:
+        server.on_exit = partial(grpc_server.stop, cfg.shutdown_seconds)  # the same seconds as for HTTP
     log.info("serving at http://%s:%s; Ctrl-C ends", f"[{host}]" if ":" in host else host, port)
     with no_displays():
         server.run()

@@ -21,7 +21,7 @@ from trimer.serving import parameters
 from trimer.serving.batching import Batcher, Computer, Ticket
 from trimer.serving.limits import Limits, Refusal
 from trimer.serving.metrics import Metrics
-from trimer.serving.models import ServedModel
+from trimer.serving.models import ServedModel, path_of
 from trimer.serving.rows import Answer, without
 from trimer.serving.served_cards import card, example_records
 from trimer.serving.streams import RowStream
@@ -203,11 +203,6 @@ def refusals(model: ServedModel, path: Path | None = None) -> Iterator[None]:
         yield
     except (InputError, ConfigError, CheckpointError) as error:
         raise Refusal(422, "unusable_input", model.public(str(error), path)) from error
-
-
-def path_of(records: list | Path) -> Path | None:
-    """The uploaded file, None for a list."""
-    return records if isinstance(records, Path) else None
 
 
 def reason_row(message: str) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from trimer.data.labelled.sequence_files import COLUMNS
 from trimer.data.proteins.entry_files import SUFFIXES as ENTRIES
+from trimer.data.text.column_names import is_called
 from trimer.data.text.compression import DAMAGE, SUFFIXES, format_of, opened_zip, unpack
 from trimer.data.text.tables import delimiter_of
 from trimer.errors import InputError
@@ -161,19 +162,27 @@ def _table_or_list(text: str, name: str, kind: str) -> str:
     """The suffix of a table, or of a list with a record in each line."""
     lines = [line for line in text.splitlines() if line.strip()] or [""]
     delimiter = delimiter_of(lines[0])
-    cells = {cell.strip().strip('"').lower() for cell in lines[0].split(delimiter)}
+    cells = [cell.strip().strip('"') for cell in lines[0].split(delimiter)]
     table = ".tsv" if delimiter == "\t" else ".csv"
     if table == ".csv" and not any("CSV" in name for name in FILES[kind]):
         raise unknown_format("the content is", kind)
     if kind in ("spectra", "peptides", "precursors"):
         return table
     hint = Path(name).suffix.lower()
-    known = {*NAMES, *COLUMNS[kind], *(column for columns in CONDITION_COLUMNS.values() for column in columns)}
-    if cells & known or hint in TABLES:
+    if any(is_header(cell, kind) for cell in cells) or hint in TABLES:
         return table
     if hint in HINTS:
         return hint
+    # No SMILES and no sequence has these delimiters; ids after a blank may have them, and an InChI does.
+    if len(cells) > 1 and delimiter in ",;" and " " not in cells[0] and not lines[0].startswith("InChI="):
+        return table
     return ".smi" if kind == "molecules" else ".fasta"
+
+
+def is_header(cell: str, kind: str) -> bool:
+    """Whether a cell is the name of a column, and not the start of a list of records."""
+    named = any(is_called(cell, column) for column in COLUMNS[kind])
+    return named or cell.lower() in NAMES | {column for columns in CONDITION_COLUMNS.values() for column in columns}
 
 
 def _text(start: bytes) -> str:
@@ -192,6 +201,13 @@ def _check_xml(path: Path, start: bytes) -> None:
             if DTD.search(rest + chunk):
                 raise Refusal(415, "unsupported_format", "XML with a document type is not read: remove <!DOCTYPE ...>")
             rest = chunk[-16:]
+
+
+def has_one_line(path: Path) -> bool:
+    """Whether a text has a single line, as `curl -d @file` leaves it: it removes the line ends."""
+    with path.open("rb") as file:
+        start = file.read(START)
+    return b"\n" not in start.rstrip() and b"\r" not in start.rstrip()
 
 
 def save(target: Path) -> Callable[[bytes], None]:

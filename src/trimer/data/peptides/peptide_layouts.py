@@ -139,5 +139,6 @@ def find_layout(table: TableFile) -> str:
         raise InputError(
             f"{table.path}: the columns {shown_names(table.header)} fit no known layout of peptides: name the column "
             "of the peptides (data.source.sequence, or column to predict), and their notation if it is not ProForma"
+            f"{table.without_header('sequence')}"
         )
     return name

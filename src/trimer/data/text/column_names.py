@@ -34,5 +34,11 @@ def column_called(file: TableFile, name: str) -> str:
     return alternative
 
 
+def is_called(column: str, name: str) -> bool:
+    """Whether a column is `name`, or an alternative of it."""
+    plain = _plain(column)
+    return plain == _plain(name) or plain in ALTERNATIVES.get(name, ())
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_\-.]", "", name).lower()

@@ -75,7 +75,14 @@ class TableFile:
         shown = shown_names(self.header)
         meant = did_you_mean(name, self.header)
         keys = KEYS if name.strip().lower() in SEQUENCES else ""  # other columns are named by the user
+        keys += self.without_header(name) if keys else ""
         raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}{keys}")
+
+    def without_header(self, name: str) -> str:
+        """What to do if the table is a list without a header; empty for a table of several columns."""
+        if self.parquet or len(self.header) > 1:
+            return ""
+        return f"; if this line is a record and no header, write {name} in a line above it"
 
     def __contains__(self, name: str) -> bool:
         return any(column.lower() == name.strip().lower() for column in self.header)

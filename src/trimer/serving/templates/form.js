@@ -1,6 +1,6 @@
 // The form: what a model takes, examples, and the request that they become.
 const INPUT = {
-  spectra: ["Peak list, or MGF or MSP text", "One peak a line: m/z and intensity. Text with BEGIN IONS or Name: is sent as a file."],
+  spectra: ["Peak list, or MGF or MSP text", "One peak a line: m/z and intensity, or pairs such as 85.03:100. Text with BEGIN IONS or Name: is sent as a file."],
   molecules: ["SMILES", "One molecule a line; an id may follow after a blank. SDF works too."],
   proteins: ["Protein sequences", "FASTA, or one sequence a line."],
   peptides: ["Peptides in ProForma", "One peptide a line, such as AC[UNIMOD:4]DEK. A table with a header line works too."],
@@ -126,15 +126,28 @@ function chooseFile(file) {
 
 const size = bytes => bytes < 1024 ? `${bytes} bytes` : bytes < 1 << 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`;
 
-// Peaks of a text with m/z and intensity in each line, as two lists; an Error names the first line that has none.
+const NUMBER = String.raw`[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?`;
+const PAIRS = new RegExp(`^${NUMBER}:${NUMBER}(?:[\\s;,]+${NUMBER}:${NUMBER})*$`, "i");  // 100.1:5 120.3:10, as MoNA writes peaks
+
+// The numbers of a line of peaks. A comma is a decimal one where blanks, tabs or semicolons separate the numbers.
+function numbersOf(line) {
+  const parts = line.split(/[\s;:]+,?|,(?=\s)/).filter(Boolean);
+  if (line.includes(":") && parts.length > 2) return [];  // pairs with a mistake
+  return (parts.length > 1 ? parts.map(part => part.replace(/^(\d+),(\d+)$/, "$1.$2")) : (parts[0] || "").split(",")).map(Number);
+}
+
+// Peaks of a text as two lists: m/z and intensity in each line, or pairs with a colon; an Error names the first line without.
 function peaksOf(text) {
   const mz = [], intensity = [];
-  text.split("\n").forEach((line, number) => {
-    if (!line.trim() || line.trim().startsWith("#")) return;
-    const [one, two] = line.trim().split(/[\s,;:]+/).map(Number);
-    if (!Number.isFinite(one) || !Number.isFinite(two)) throw new Error(`Line ${number + 1} of the peaks must have two numbers, m/z and intensity.`);
-    mz.push(one);
-    intensity.push(two);
+  text.split("\n").forEach((given, number) => {
+    const line = given.trim().replace(/[;,]$/, "");
+    if (!line || line.startsWith("#")) return;
+    const pairs = PAIRS.test(line) ? line.split(/[\s;,]+/).map(pair => pair.split(":").map(Number)) : [numbersOf(line)];
+    for (const [one, two] of pairs) {
+      if (!Number.isFinite(one) || !Number.isFinite(two)) throw new Error(`Line ${number + 1} of the peaks must have two numbers, m/z and intensity.`);
+      mz.push(one);
+      intensity.push(two);
+    }
   });
   return { mz, intensity };
 }

@@ -31,13 +31,19 @@ async function followJob(sent, job) {
     if (job.total) bar.value = job.done / job.total;
     text.textContent = `${job.state}: ${(job.done || 0).toLocaleString("en")} of ${job.total ? plural(job.total, "record") : "the records"}${left}`;
     await new Promise(next => setTimeout(next, POLL));
-    job = await (await call(`v1/jobs/${job.id}`)).json();
+    try {
+      job = await (await call(`v1/jobs/${job.id}`)).json();
+    } catch (error) {  // the job continues when a server that was ended is started again
+      if (![0, 429, 503].includes(error.status)) throw error;
+      text.textContent = `${error.message} The page asks again.`;
+      await new Promise(next => setTimeout(next, 4 * POLL));
+    }
   }
   cancel.remove();
   bar.value = job.state === "done" ? 1 : bar.value;
   text.textContent = `${job.state}${job.message ? `: ${job.message}` : ""}`;
   progress(`The job is ${job.state}.`);
-  if (job.state !== "done") return;
+  if (job.state === "failed" || !job.done) return;
   if (sent.operation === "embed") {  // vectors of a large file are not shown
     state.sent = { ...sent, job: job.id };
     return $("job").append(downloads());
@@ -45,5 +51,6 @@ async function followJob(sent, job) {
   const lines = (await (await call(`v1/jobs/${job.id}/result`, { headers: { Accept: FORMATS.ndjson } })).text()).trim().split("\n");
   const rows = lines.slice(0, LISTED).map(line => JSON.parse(line)), columns = Object.keys(rows[0] || {});
   if (lines.length > LISTED) progress(`The job is done; the first ${LISTED.toLocaleString("en")} of ${plural(lines.length, "row")} are shown.`);
+  if (job.state !== "done") progress(`The job is ${job.state}; the rows until then are shown.`);
   showAnswer({ ...sent, job: job.id }, { rows, columns, warnings: [] });
 }

@@ -1,5 +1,6 @@
 // A spectrum, or two of them mirrored: zoom by dragging, buttons or keys; the peak under the pointer is described.
 const HEIGHT = 300, LEFT = 46, RIGHT = 14, TOP = 26, BOTTOM = 34;
+const TOUCH = 14;  // pixels around a finger
 
 // upper, lower: {name, peaks: [{mz, intensity, label, series}]}, intensities relative to 1; lower may be null.
 function spectrumView(upper, lower, precursor, description) {
@@ -76,20 +77,21 @@ function spectrumView(upper, lower, precursor, description) {
     const box = picture.getBoundingClientRect();
     return { x: (event.clientX - box.left) / box.width * width, y: (event.clientY - box.top) / box.height * HEIGHT };
   };
+  // Describe the highest peak that is at most so many pixels away from the pointer.
+  function describe(event, distance) {
+    const { x: across, y: down } = position(event), side = lower && down > base ? lower : upper;
+    const near = visible(side).filter(peak => Math.abs(x(peak.mz) - across) < distance).sort((one, two) => two.intensity - one.intensity)[0];
+    if (near && near !== chosen) choose(near);
+  }
   picture.addEventListener("pointerdown", event => {
-    if (event.pointerType === "touch") return;
+    if (event.pointerType === "touch") return describe(event, TOUCH);  // a finger scrolls the page
     drag = { start: position(event).x, end: position(event).x };
     picture.setPointerCapture(event.pointerId);
   });
   picture.addEventListener("pointermove", event => {
-    const { x: across, y: down } = position(event);
-    if (drag) {
-      drag.end = across;
-      return draw();
-    }
-    const side = lower && down > base ? lower : upper;
-    const near = visible(side).filter(peak => Math.abs(x(peak.mz) - across) < 8).sort((one, two) => two.intensity - one.intensity)[0];
-    if (near && near !== chosen) choose(near);
+    if (!drag) return describe(event, 8);
+    drag.end = position(event).x;
+    draw();
   });
   picture.addEventListener("pointerup", () => {
     if (!drag) return;
