@@ -13,10 +13,12 @@ A cell has the keys of `cell`, of its column and of its row, the last of which w
     run       the run that is measured          seeds    of these seeds only
     metric    as in `table.csv` of a run; `val/loss`, `seconds` and others of `result.json`
     method    a baseline as in `table.csv`; default: the model
+    minus     a baseline as in `table.csv`, or @run: the paired difference of the model to it, of one seed
     table     another table of the folder than `table`, such as by_adduct
     protocol  "all" or "test": the split of `protocol.csv` of a fine-tuning, before or after it
     of        mean over the seeds, or lowest    text     a fixed text instead of a measurement
     decimals  after the point                   spread   false: without ±
+    p         true: a difference with its p-value
 
 The value is the mean ± standard deviation over several seeds, or that of one seed ± its standard error. A row with
 `each_method: baseline` stands for all baselines of its run, `method` for its methods. A table is replaced only if all
@@ -36,13 +38,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from paired_runs import compare
 from study_plan import Step, Study, check_keys, filled
 from study_runs import read
 
 from trimer.errors import ConfigError, InputError
 from trimer.files import write_text
+from trimer.reporting.differences import difference
 from trimer.reporting.runs import COSTS
-from trimer.reporting.table import BOUND, ERROR, column
+from trimer.reporting.table import BOUND, ERROR, ResultTable, column
 
 TABLE_KEYS = {"corner", "best", "cell", "columns", "rows"}
 END = "<!-- end -->"
@@ -177,7 +181,9 @@ def steps_of_table(study: Study, spec: Mapping[str, Any], name: str) -> list[Ste
     """All steps whose results a table shows."""
     check_keys(spec, TABLE_KEYS, f"table {name}")
     cells = [cell_of(spec, row, head, name) for row in spec["rows"] for head in spec["columns"]]
-    return [step for cell in cells if "text" not in cell for step in steps_of_cell(study, cell)]
+    cells = [cell for cell in cells if "text" not in cell]
+    others = [{**cell, "run": cell["minus"][1:]} for cell in cells if str(cell.get("minus", "")).startswith("@")]
+    return [step for cell in [*cells, *others] for step in steps_of_cell(study, cell)]
 
 
 def steps_of_cell(study: Study, cell: Mapping[str, Any]) -> list[Step]:
@@ -193,6 +199,8 @@ def value_of(study: Study, cell: Mapping[str, Any]) -> Value:
     if "text" in cell:
         return Value(text=str(cell["text"]))
     metric, decimals = str(cell["metric"]), cell.get("decimals")
+    if "minus" in cell:
+        return Value(text=difference_in_words(study, metric, cell))
     measured = [measure(step, metric, cell, study.small) for step in steps_of_cell(study, cell)]
     numbers = [value for value, _ in measured if math.isfinite(value)]
     if not numbers:
@@ -201,6 +209,29 @@ def value_of(study: Study, cell: Mapping[str, Any]) -> Value:
         return Value(metric, min(numbers), decimals=decimals)
     spread = statistics.stdev(numbers) if len(numbers) > 1 else measured[0][1]
     return Value(metric, statistics.fmean(numbers), spread if cell.get("spread", True) else None, decimals=decimals)
+
+
+def difference_in_words(study: Study, metric: str, cell: Mapping[str, Any]) -> str:
+    """`▲ +3.5 ± 0.9 (< 0.001)`: verdict, difference to `minus`, its standard error and, if `p` is true, its p-value."""
+    step = steps_of_cell(study, cell)[0]
+    other = str(cell["minus"])
+    if other.startswith("@"):
+        folder = steps_of_cell(study, {**cell, "run": other[1:], "seeds": [step.seed]})[0].folder
+        table, other = compare([step.folder, folder]), str(folder)
+    else:
+        table = ResultTable(rows=table_rows(step, cell))
+    row = next((row for row in table.rows if row["method"] == other), None)
+    if row is None and not study.small:
+        raise InputError(f"{step.folder}: the table has no method {other}")
+    values = {name: number(value) for name, value in row["values"].items()} if row else {}
+    amount = difference({**row, "values": values}, metric, table) if row else None
+    if amount is None:
+        return "–"
+    value, error = amount.texts(column(metric))
+    words = [amount.verdict.sign, value, error]
+    if cell.get("p") and amount.p is not None:
+        words.append("(< 0.001)" if amount.p < 0.001 else f"({amount.p:.3f})")
+    return " ".join(filter(None, words))
 
 
 def measure(step: Step, metric: str, cell: Mapping[str, Any], small: bool = False) -> tuple[float, float | None]:

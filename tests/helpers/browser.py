@@ -25,6 +25,29 @@ CUT = """() => {
   }
   return document.documentElement.scrollWidth > width ? [...cut, "the page"] : cut;
 }"""
+# Words of at most 12 letters in the cells of tables that are broken.
+BROKEN = """() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll(".stacks td")) {
+    if (!cell.getClientRects().length) continue;
+    const text = [...cell.childNodes].find(node => node.nodeType === 3);
+    for (const word of (text ? text.data : "").matchAll(/(?<!\\S)[A-Za-z]{3,12}(?![^\\s,.])/g)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
+# The hints in search fields that are wider than their fields.
+HINTS = """() => [...document.querySelectorAll("input[placeholder]")].filter(input => {
+  const style = getComputedStyle(input), pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.font;
+  const button = input.type === "search" ? 20 : 0;  // room that Chromium keeps for the button that empties the field
+  const room = input.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - button;
+  return input.getClientRects().length && pen.measureText(input.placeholder).width > room;
+}).map(input => input.placeholder)"""
 # Pixels of the smallest font; texts of drawings are scaled with them.
 SMALLEST = """() => Math.min(...[...document.querySelectorAll("main *:not(sub, sup)")]
   .filter(element => element.getClientRects().length && (!element.closest("svg") || element.tagName === "text"))

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import chromium, opened
+from browser import BROKEN, CUT, HINTS, chromium, opened
 from rdkit import Chem
 from stopping import stop_at_second_chunk
 
@@ -178,7 +178,7 @@ def test_the_page_is_sorted_searched_and_zoomed_in_a_browser(run, folder, tmp_pa
     with chromium() as browser:
         tab = opened(browser, page)
         tab.wait_for_selector("svg.spectrum[tabindex]")
-        assert tab.errors == []
+        assert tab.errors == [] and tab.evaluate(HINTS) == []
         spectrum = tab.locator("svg.annotated").first
         labels = spectrum.locator("text.explained-name").all_text_contents()
         assert "C6H8N3O+" in labels and "−0.1 ppm" in labels
@@ -198,4 +198,21 @@ def test_the_page_is_sorted_searched_and_zoomed_in_a_browser(run, folder, tmp_pa
         tab.close()
         tab = opened(browser, page, java_script_enabled=False)
         assert tab.locator("article.card").count() == 4 and tab.locator("svg.annotated").first.is_visible()
+        tab.close()
+
+
+def test_words_of_a_table_are_whole_on_a_screen_and_on_a_phone(tmp_path):
+    """The columns of a page of labels compete for room: long SMILES break, names of classes and columns do not."""
+    long = "C" * 60
+    (tmp_path / "new.csv").write_text("smiles\n" + f"{long}O\n{long}N\n" * 6)
+    page = tmp_path / "out.html"
+    assert predict("superclass", tmp_path / "new.csv", page) == 0
+    with chromium() as browser:
+        for width in (1280, 390):
+            tab = opened(browser, page, width)
+            assert tab.evaluate(BROKEN) == [] and tab.evaluate(CUT) == [], width
+            tab.close()
+        tab = opened(browser, page, 390)
+        label = "getComputedStyle(document.querySelector('td[data-label=\"Likely classes\"]'), '::before').overflowWrap"
+        assert tab.evaluate(label) == "break-word"
         tab.close()

@@ -12,6 +12,7 @@ import study_plan
 import study_runs
 import study_tables
 from foodb import generated_release
+from stored_runs import write_predictions
 
 from trimer.data.labelled.foodb import FooDB
 from trimer.errors import ConfigError
@@ -166,6 +167,36 @@ def test_a_table_shows_mean_spread_and_the_best_values(study, tmp_path):
     assert "| plain | **85.0 ± 7.1** | 2.000 |\n| long, seed 0 | 70.0 ± 2.0 | **1.000** |\n" in text
     assert text.startswith("# A study\n\nText.") and text.endswith("<!-- end -->\n\nMore text.\n")
     assert "| old |" not in text
+
+
+def test_a_table_shows_paired_differences_to_a_baseline_and_to_another_run(tmp_path):
+    content = {
+        "runs": {"new": {"train": [], "seeds": [0, 1]}, "old": {"train": [], "seeds": [0, 1]}},
+        "tables": {
+            "scores": {
+                "best": None,
+                "cell": {"run": "new", "metric": "accuracy", "minus": "{label}", "p": True},
+                "columns": [{"heading": "Seed 0 (p)", "seeds": [0]}, {"heading": "Seed 1 (p)", "seeds": [1]}],
+                "rows": [{"label": "a baseline"}, {"label": "before", "minus": "@old"}],
+            }
+        },
+    }
+    study = study_plan.study_of(content, "toy", tmp_path / "runs", tmp_path)
+    labels = ["no", "yes"] * 20
+    for step in study.steps:
+        right = 40 if step.name == "new" else 20
+        write_predictions(step.folder, labels, [0.1, 0.9] * (right // 2) + [0.9, 0.1] * ((40 - right) // 2))
+        values = {"accuracy": 0.5, "accuracy_difference": 0.25, "accuracy_difference_std_error": 0.1 * (step.seed + 1)}
+        values["accuracy_difference_p"] = 0.012 if step.seed == 0 else 0.2
+        rows = [{"method": "a baseline", "kind": "baseline", "values": values | {"mae": None}}]
+        (step.folder / "test" / "table.json").write_text(json.dumps({"rows": rows}))
+    (tmp_path / "page.md").write_text(PAGE)
+    assert study_tables.write_page(study, tmp_path / "page.md", tmp_path / "new.md", {}) == []
+    text = (tmp_path / "new.md").read_text()
+    assert "| a baseline | ▲ +25.0 ± 10.0 (0.012) | ≈ +25.0 ± 20.0 (0.200) |\n" in text
+    assert "| before | ▲ +50.0 ± " in text and text.count("(< 0.001)") == 2
+    kept = study_tables.write_page(study, tmp_path / "page.md", tmp_path / "new.md", {study.steps[-1].folder: "failed"})
+    assert kept == [f"table scores is unchanged: no result of {study.steps[-1]}"]
 
 
 def test_a_page_keeps_its_tables_until_all_their_runs_are_finished(study, tmp_path):

@@ -33,6 +33,14 @@ def test_the_fingerprint_of_the_molecule_is_nearest_to_the_prediction():
         assert similarities.argmax() == number
 
 
+def test_predictions_and_trainings_in_bf16_have_fingerprints_in_full_precision():
+    regression, centers = fitted()
+    with torch.autocast("cpu", torch.bfloat16):
+        again, predicted = fitted()[0], regression.predict(centers)
+    assert predicted.dtype == np.float32 and (predicted == regression.predict(centers)).all()
+    assert torch.equal(again.weights, regression.weights)
+
+
 def test_a_fingerprint_is_as_similar_to_bits_as_tanimoto_says():
     bits = bits_of(SMILES)
     common, either = (bits[0] & bits[1]).sum(), (bits[0] | bits[1]).sum()

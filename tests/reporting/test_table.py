@@ -12,6 +12,7 @@ from rich.console import Console
 
 from trimer.metrics.intervals import SPREAD
 from trimer.metrics.label_metrics import multi_label, regression, single_label
+from trimer.reporting.differences import to_markdown
 from trimer.reporting.table import _OF_LABELS, Column, ResultTable, column
 
 
@@ -97,6 +98,16 @@ def test_metric_names_become_readable_labels():
     assert column("test/top3_accuracy").label == "test Top-3 accuracy (%)"
     assert column("NR-AR/auroc").label == "NR-AR AUROC"
     assert column("something_else").label == "something_else"
+
+
+def test_markdown_shows_the_name_of_a_token_as_code():
+    """A bare `<mask>` is read as HTML, and readers see nothing of it."""
+    table = ResultTable(metrics=["hidden_perplexity"])
+    table.add("m", {"hidden_perplexity": 3.5, "hidden_perplexity_difference": -1.0})
+    table.add("b", {"hidden_perplexity": 4.5, "hidden_perplexity_difference": -1.0}, baseline=True)
+    assert "| Method | Perplexity at `<mask>` |" in table.to_markdown()
+    assert "| Baseline | Perplexity at `<mask>` |" in to_markdown(table)
+    assert column("hidden_perplexity").label == "Perplexity at <mask>", "on the terminal and on pages"
 
 
 def test_label_metrics_have_labels_and_directions():

@@ -39,6 +39,7 @@ class FingerprintRegression:
     weights: Tensor
 
     @classmethod
+    @torch.autocast("cpu", enabled=False)  # full precision, also after a training in bf16
     def fit(cls, states: Tensor, molecule: np.ndarray, smiles: Sequence[str]) -> FingerprintRegression:
         """states: (n, D) float32. molecule: (n,) row of `smiles`, the SMILES of the molecules."""
         mean, deviation = states.mean(0), states.std(0, correction=0).clamp(min=1e-6)
@@ -48,6 +49,7 @@ class FingerprintRegression:
         products = (x * share).T @ x + PENALTY * torch.eye(x.shape[1])
         return cls(mean, deviation, torch.linalg.solve(products, (x * share).T @ bits))
 
+    @torch.autocast("cpu", enabled=False)  # full precision, also in a prediction in bf16
     def predict(self, states: Tensor) -> np.ndarray:
         """(n, D) states -> (n, B) float32 expected bits, from 0 to 1."""
         return (with_constant((states - self.mean) / self.deviation) @ self.weights).clamp(0, 1).numpy()

@@ -123,9 +123,13 @@ class MoleculeFile(PredictionFile):
             )
         if unchecked := len(self._best) - len(checked):
             nothing = sum(row["agrees"] is None and not row["adduct"] for row in self._best)
+            counts = {
+                "the adduct is not stated": nothing,
+                "the adduct or the precursor m/z is unknown": unchecked - nothing,
+            }
+            reasons = ", or ".join(f"{reason} ({count:,})" for reason, count in counts.items() if count)
             text += (
-                f"\n{counted(unchecked, 'predictions')} cannot be checked against the precursor: the adduct is not "
-                f"stated ({nothing:,}), or it or the precursor m/z is unknown ({unchecked - nothing:,}). Their "
+                f"\n{counted(unchecked, 'predictions')} cannot be checked against the precursor: {reasons}. Their "
                 "molecules may have another mass; state the adduct in the file, or leave them out with "
                 "only_agreeing=true"
             )

@@ -209,7 +209,7 @@ def main_metric(table: Mapping[str, Any] | None, name: str | None) -> dict[str, 
 def table_with_intervals(table: ResultTable) -> list[str]:
     """The lines of a Markdown table of values with their 95 % intervals."""
     names = table.columns[:COLUMNS]
-    lines = ["| Method | " + " | ".join(column(name).label.removesuffix(" (p)") for name in names) + " |"]
+    lines = ["| Method | " + " | ".join(column(name).markdown.removesuffix(" (p)") for name in names) + " |"]
     lines.append("| :-- |" + " --: |" * len(names))
     for row in table.ordered():
         cells = [interval(name, row["values"]) for name in names]

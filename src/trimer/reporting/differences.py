@@ -121,7 +121,8 @@ def to_markdown(table: ResultTable) -> str:
     names = metrics_of(differences, table)
     if not names:
         return ""
-    lines = [f"## {TITLE}", "", "| Baseline | " + " | ".join(table.column(name).label for name in names) + " |"]
+    headings = " | ".join(table.column(name).markdown for name in names)
+    lines = [f"## {TITLE}", "", f"| Baseline | {headings} |"]
     lines.append("| :-- |" + " --: |" * len(names))
     for method, of_row in differences.items():
         cells = [_cell(of_row.get(name), table.column(name)) for name in names]

@@ -188,7 +188,7 @@ def mirror_svg(
         return Markup('<svg class="chart" viewBox="0 0 500 60"><text x="8" y="34" class="tick">no peaks</text></svg>')
     margin = 0.06 * max(max(mz for mz, *_ in both) - min(mz for mz, *_ in both), 20)
     low, high = max(0.0, min(mz for mz, *_ in both) - margin), max(mz for mz, *_ in both) + margin
-    plot = Plot(width, height, (low, high), (-1.16, 1), MARGINS)  # room for labels below
+    plot = Plot(width, height, (low, high), (-1.24, 1), MARGINS)  # room for labels below
     up = {-1: "100", -0.5: "50", 0: "0", 0.5: "50", 1: "100"}
     name = f"{sides[1]} | {sides[0]} (%)"
     plot.scale({v: f"{v:g}" for v in ticks(low, high, 6)}, up, "m/z (Th)", name)

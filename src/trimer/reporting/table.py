@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +34,11 @@ class Column:
     decimals: int = 3
     lower_is_better: bool = False
     signed: bool = False
+
+    @property
+    def markdown(self) -> str:
+        """The label for Markdown: `<mask>` is code, since a bare one is read as HTML and not shown."""
+        return re.sub(r"<\w+>", r"`\g<0>`", self.label)
 
     def show(self, value: float | None, error: float | None = None) -> str:
         """The value and its standard error as text; a dash if it is undefined."""
@@ -210,7 +216,7 @@ class ResultTable:
 
     def to_markdown(self) -> str:
         """A Markdown table with the best values in bold and the oracle in italics."""
-        lines = ["| Method | " + " | ".join(self.column(name).label for name in self.columns) + " |"]
+        lines = ["| Method | " + " | ".join(self.column(name).markdown for name in self.columns) + " |"]
         lines.append("| :-- |" + " --: |" * len(self.columns))
         for row in self.ordered():
             name = f"_{row['method']}_" if row["kind"] == "bound" else row["method"]

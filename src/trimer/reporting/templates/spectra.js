@@ -56,7 +56,7 @@
     x(mz) { return MARGIN.left + (mz - this.view[0]) / (this.view[1] - this.view[0]) * (this.width - MARGIN.left - MARGIN.right); }
     mzAt(x) { return this.view[0] + (x - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right) * (this.view[1] - this.view[0]); }
     y(share) {
-      const bottom = this.height - MARGIN.bottom, low = this.mirrored ? -1.16 : 0; // room for labels below
+      const bottom = this.height - MARGIN.bottom, low = this.mirrored ? -1.24 : 0; // room for labels below
       return bottom - (share - low) / (1 - low) * (bottom - this.top);
     }
     visible() { return this.peaks.filter(peak => peak.mz >= this.view[0] && peak.mz <= this.view[1]); }
