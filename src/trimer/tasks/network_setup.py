@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from trimer.accelerators.static_gpu import StaticGpuTrainer
+from trimer.accelerators.trainer import StaticTrainer
 from trimer.errors import ConfigError
 from trimer.flat import Rows
 from trimer.models.memory import needs_checkpointing, training_bytes
@@ -47,7 +48,12 @@ def _needs_checkpointing(encoder: nn.Module, trainer: Any, sharded: bool) -> boo
 
 
 def compile_network(net: nn.Module, trainer: Any) -> None:
-    """Compile a network in place: whole blocks for batches of one shape on a GPU, else the token-wise parts."""
+    """Compile a network in place: whole blocks for batches of one shape on a GPU, else the token-wise parts.
+
+    Nothing on an XLA device, which compiles every step as a whole.
+    """
+    if isinstance(trainer, StaticTrainer):
+        return
     if isinstance(trainer, StaticGpuTrainer):
         compile_blocks(net, trainer.cuda_graphs)
     else:
