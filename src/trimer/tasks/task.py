@@ -132,7 +132,7 @@ class Task(PlainLightning):
             self.compile_net = False
             compile_network(self.net, self.trainer)
         if mesh is not None and not self._sharded:
-            shard(self.net, mesh, self.trainer.precision)
+            shard(self.net, mesh, self.trainer)
             self._sharded = True
 
     def configure_optimizers(self):
