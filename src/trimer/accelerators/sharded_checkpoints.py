@@ -43,7 +43,7 @@ class ShardedModelStrategy(ModelParallelStrategy):
         if int(self._data_parallel_size) * tensor != devices:
             raise ConfigError(
                 f"trainer.strategy.data_parallel_size={self._data_parallel_size} times tensor_parallel_size={tensor} "
-                f"must be {devices}, the number of devices (trainer.devices, trainer.num_nodes): set data_parallel_size "
+                f"must be {devices}, the number of devices (trainer.devices, trainer.num_nodes): set the former "
                 "to null"
             )
         super().setup_environment()
