@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from trimer.accelerators.stacks import XLA_TYPES
 from trimer.errors import ConfigError
 from trimer.orthogonal import orthogonal
 
@@ -97,7 +98,7 @@ def adamw(
     params = list(params)
     first = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
     beta1, beta2 = betas
-    fused = fused and first.device.type not in ("xla", "tpu")
+    fused = fused and first.device.type not in XLA_TYPES
     optimizer = torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
     # Lightning does not clip gradients for optimizers that can undo the fp16 loss scaling, as fused ones can. Without
     # this attribute the gradients are unscaled and clipped first, as with any other optimizer.

@@ -7,11 +7,13 @@ import sys
 import pytest
 import torch
 
-from trimer.callbacks.float8 import Float8, check_fp8, use_float8
+from trimer.callbacks.float8 import RECIPES, Float8, check_fp8, use_float8
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.esm2 import Esm2
 from trimer.optim import parameter_groups
+
+PROTEINS = Flat.pack([[0, *range(4, 24), 2], [0, 5, 6, 7, 2]])
 
 
 def net() -> Esm2:
@@ -20,8 +22,7 @@ def net() -> Esm2:
 
 
 def gradients(one: Esm2) -> dict[str, torch.Tensor]:
-    proteins = Flat.pack([[0, *range(4, 24), 2], [0, 5, 6, 7, 2]])
-    torch.nn.functional.cross_entropy(one(proteins), proteins.tokens).backward()
+    torch.nn.functional.cross_entropy(one(PROTEINS), PROTEINS.tokens).backward()
     return {name: parameter.grad for name, parameter in one.named_parameters()}
 
 
@@ -38,6 +39,26 @@ def test_fp8_products_keep_parameter_names_and_approximate_gradients():
         assert torch.nn.functional.cosine_similarity(fp8_gradients[name].flatten(), expected[name].flatten(), 0) > 0.97
     groups = {group["name"]: group for group in parameter_groups(rounded, 0.1)}
     assert groups["matrices"]["parts"].count(3) == 2
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_product_sums_over_a_multiple_of_16_values(recipe, monkeypatch):
+    """FP8 kernels of GPUs demand it, and the gradient of a weight is a sum over any number of tokens."""
+    ops = pytest.importorskip("torchao.float8.float8_ops")
+    summed = []
+
+    def product(a, a_scale, b, b_scale, output_dtype, **_):
+        summed.append(a.shape[1])
+        return (a.float() / a_scale @ (b.float() / b_scale)).to(output_dtype)
+
+    monkeypatch.setattr(ops, "addmm_float8_unwrapped", product)
+    rounded = net()
+    use_float8(rounded, recipe, emulate=False)
+    expected, fp8_gradients = gradients(net()), gradients(rounded)
+    assert sum(PROTEINS.sizes) == 27
+    assert set(summed) == {32, 64, 96}  # 27 tokens are filled up to 32
+    weight = "layers.0.up.weight"
+    assert torch.nn.functional.cosine_similarity(fp8_gradients[weight].flatten(), expected[weight].flatten(), 0) > 0.97
 
 
 def test_a_device_without_fp8_is_rejected_by_name():

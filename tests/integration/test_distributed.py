@@ -41,12 +41,16 @@ PROTEINS = [
 ]
 ONE = ["trainer=cpu", "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=8"]
 TWO = ["trainer.devices=2", "trainer.val_check_interval=4"]
+SHARDED = "trimer.accelerators.sharded_checkpoints.ShardedModelStrategy"
+FSDP2 = f"trainer.strategy={{_target_: {SHARDED}, data_parallel_size: null}}"
+# Both processes run the graphs that torch.compile captures, without a C++ compiler.
+CAPTURED = "import functools, torch; torch.compile = functools.partial(torch.compile, backend='aot_eager')"
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Two processes, rank 0 and rank 1 of all trainings of this module."""
-    pair = Pair(tmp_path_factory.mktemp("pair"))
+    pair = Pair(tmp_path_factory.mktemp("pair"), CAPTURED)
     yield pair
     pair.close()
 
@@ -96,6 +100,38 @@ def test_two_processes_train_masked_modelling_like_one(tmp_path, pair):
         two = train(pair, tmp_path / strategy, *PROTEINS, f"trainer={strategy}", *TWO)
         for name in ("train/loss_epoch", "val/loss", "test/loss", "test/hidden_perplexity"):
             assert two[name] == pytest.approx(alone[name], abs=1e-4), (strategy, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fp8", [False, True])
+def test_two_processes_with_compiled_blocks_train_like_one(tmp_path, pair, fp8):
+    """Whole blocks for batches of one shape, with copied and with sharded weights."""
+    static = [*PROTEINS, "trainer=gpu_static", "task.compile=true", "test=false"]
+    if fp8:
+        pytest.importorskip("torchao")
+        static += ["callbacks=float8", "callbacks.float8.emulate=true"]
+    alone = train(one, tmp_path / "alone", *static, *ONE[1:])
+    for name, strategy in (("ddp", "trainer.strategy=auto"), ("fsdp2", FSDP2)):
+        two = train(pair, tmp_path / name, *static, *TWO, strategy)
+        for metric in ("train/loss_epoch", "val/loss"):
+            assert two[metric] == pytest.approx(alone[metric], abs=1e-4), (name, metric)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("callbacks=ema", "callbacks=ema averages whole weights, which trainer=fsdp2 divides among the devices: use"),
+        (
+            "trainer.strategy.data_parallel_size=3",
+            "data_parallel_size=3 times tensor_parallel_size=1 must be 2, the number of",
+        ),
+    ],
+)
+def test_what_sharded_weights_do_not_allow_is_one_sentence(tmp_path, pair, settings, message):
+    words = [*SMALL, *PROTEINS, *TWO, "trainer=fsdp2", settings]
+    assert pair("train", *words, f"hydra.run.dir={tmp_path}/run", f"paths.cache={tmp_path}/cache") == [1, 1]
+    assert message in pair.text()
 
 
 @pytest.mark.slow

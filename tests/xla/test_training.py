@@ -6,14 +6,17 @@ ends with the weights of the run that was not interrupted.
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import math
 
 import pytest
 import torch
+from torch import nn
 
 from trimer.cli.main import main
+from trimer.models.recomputing import recomputed
 from trimer.tasks.task import Task
 
 pytestmark = [
@@ -114,6 +117,56 @@ def test_mixed_precision_and_accumulation_recompile_no_later_step(settings, tmp_
     metrics = json.loads((tmp_path / "xla/result.json").read_text())["metrics"]
     assert 2.5 < metrics["val/loss"] < 3.6  # 33 tokens: an untrained model has ln 33 = 3.5
     assert {t.dtype for t in state(tmp_path / "xla")["state_dict"].values() if t.is_floating_point()} == {torch.float32}
+
+
+def test_a_recipe_for_gpus_trains_and_resumes_exactly(tmp_path, compilations):
+    """Muon, recomputed activations, dropout, and torch.compile, for which there is nothing to do."""
+    study = [*COMMON, *STUDIES["BART"], "optimizer=muon", "model.checkpointing=true", "task.compile=true"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole, *study, "trainer.max_steps=5")
+    assert len(set(compilations[2:])) == 1, "a later step was compiled again"
+    train(parts, *study, "trainer.max_steps=3")
+    train(parts, f"resume={parts}", "trainer.max_steps=5")
+    weights, resumed = state(whole)["state_dict"], state(parts)["state_dict"]
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in weights.items())
+
+
+def test_recomputed_activations_have_the_same_dropout(monkeypatch):
+    monkeypatch.setenv("PJRT_DEVICE", "CPU")
+    import torch_xla.core.xla_model as xm
+
+    layers = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5)) for _ in range(2)]).to("xla")
+    x = torch.randn(4, 8).to("xla").requires_grad_()
+    gradients = []
+    for call in (recomputed, lambda layer, hidden: layer(hidden)):
+        xm.set_rng_state(5)
+        layers.zero_grad()
+        hidden = x
+        for layer in layers:
+            hidden = call(layer, hidden)
+        (hidden**2).sum().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in layers.parameters()]).cpu())
+    assert torch.equal(*gradients) and gradients[0].abs().max() > 0
+
+
+def test_molecules_are_generated_during_a_training(tmp_path, compilations):
+    ranking = ["callbacks=ranking", "callbacks.ranking.sample=4"]
+    generator = ["task.generator.num_samples=2", "task.generator.max_length=8"]
+    train(tmp_path / "run", *COMMON, *STUDIES["BART"], *ranking, *generator, "trainer.max_steps=5")
+    assert len(set(compilations[2:])) == 1, "a later step was compiled again"
+    metrics = json.loads((tmp_path / "run/result.json").read_text())["metrics"]
+    assert 0 <= metrics["val/validity"] <= 1
+
+
+def test_a_protocol_and_embeddings_are_written(tmp_path, compilations):
+    embeddings = "{_target_: trimer.callbacks.embeddings.EmbeddingsBefore, folder: ${paths.run}}"
+    callbacks = ["callbacks=protocol", f"+callbacks.embeddings={embeddings}"]
+    train(tmp_path / "run", *COMMON, *STUDIES["classifier"], *callbacks, "trainer.max_steps=5")
+    assert len(set(compilations[2:])) == 1, "a later step was compiled again"
+    with (tmp_path / "run/protocol.csv").open(newline="") as file:
+        rows = {(row["split"], row["epoch"], row["metric"]) for row in csv.DictReader(file)}
+    assert {("all", "-1", "loss"), ("validation", "0", "loss"), ("train", "0", "loss")} <= rows
+    assert (tmp_path / "run/embeddings_before.npz").is_file()
 
 
 def test_the_test_split_is_evaluated_on_the_cpu(tmp_path):

@@ -37,9 +37,15 @@ class ShardedModelStrategy(ModelParallelStrategy):
         super().__init__(data_parallel_size or "auto", tensor_parallel_size, **settings)
 
     def setup_environment(self) -> None:
+        devices, tensor = self.num_nodes * self.num_processes, int(self._tensor_parallel_size)
         if self._data_parallel_size == "auto":  # in Lightning the number of nodes
-            devices = self.num_nodes * self.num_processes
-            self._data_parallel_size = devices // int(self._tensor_parallel_size)
+            self._data_parallel_size = devices // tensor
+        if int(self._data_parallel_size) * tensor != devices:
+            raise ConfigError(
+                f"trainer.strategy.data_parallel_size={self._data_parallel_size} times tensor_parallel_size={tensor} "
+                f"must be {devices}, the number of devices (trainer.devices, trainer.num_nodes): set the former "
+                "to null"
+            )
         super().setup_environment()
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = True) -> dict[str, Any]:

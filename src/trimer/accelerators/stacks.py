@@ -15,9 +15,14 @@ from trimer.errors import ConfigError
 
 TORCH_TPU, TORCH_XLA = "torch_tpu", "torch_xla"
 STATIC = ("tpu", "xla_cpu")  # values of trainer.accelerator that need batches of one shape
+XLA_TYPES = ("xla", "tpu")  # types of their devices in torch
 OLDEST, NEWEST = (2, 11), (2, 15)  # torch for torch_tpu 0.2
 INSTALL_TPU = "pip install 'torch_tpu==0.2.0' 'torch>=2.11,<2.14'"
-INSTALL_XLA = "pip install 'torch==2.9.1' 'torch-xla==2.9.0'"
+# Trimer's dependencies ask for a newer torch.
+INSTALL_XLA = (
+    "pip install 'torch==2.9.1' 'torch-xla==2.9.0', then Trimer with --no-deps (the page Hardware of the documentation "
+    "has all commands)"
+)
 
 
 def installed(package: str) -> str | None:

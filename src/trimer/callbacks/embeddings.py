@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from trimer.accelerators.cpu_evaluation import any_shapes
 from trimer.errors import ConfigError
 from trimer.prediction.embedding import embed
 from trimer.reporting.attempts import attempt
@@ -65,7 +66,8 @@ class EmbeddingsBefore(L.Callback):
         if trainer.ckpt_path is not None:  # the weights are already those of the checkpoint
             log.warning("embeddings: this run began without %s, so there is no figure of the model before", NAME)
             return
-        attempt(NAME, self._save, module.net, data, labels)  # only a figure needs it
+        with any_shapes(module):
+            attempt(NAME, self._save, module.net, data, labels)  # only a figure needs it
 
     def labels_of(self, data: Any) -> list[str]:
         """The labels that colour the figure, empty for classes and numbers; ConfigError if one does not exist."""

@@ -55,7 +55,8 @@ def use_float8(net: nn.Module, recipe: str, emulate: bool) -> None:
         from torchao.float8 import Float8LinearConfig, convert_to_float8_training
     except ImportError as error:
         raise ConfigError("callbacks=float8 needs torchao: pip install torchao") from error
-    config = replace(Float8LinearConfig.from_recipe_name(recipe), emulate=emulate)
+    # The gradient of a weight is a sum over all tokens of a batch, and kernels sum over multiples of 16 values only.
+    config = replace(Float8LinearConfig.from_recipe_name(recipe), emulate=emulate, pad_inner_dim=True)
     for blocks in net.modules():
         if isinstance(blocks, nn.ModuleList):
             convert_to_float8_training(blocks, module_filter_fn=fits_fp8, config=config)

@@ -8,6 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from trimer.accelerators.stacks import XLA_TYPES
+
 
 class Norms(L.Callback):
     """Logs `gradient_norm` and `parameter_norm` (Euclidean, over all trained weights) at every logging step.
@@ -20,7 +22,7 @@ class Norms(L.Callback):
         self._gradient: Tensor | None = None
 
     def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: torch.optim.Optimizer) -> None:
-        due = (trainer.global_step + 1) % trainer.log_every_n_steps == 0 and module.device.type not in ("xla", "tpu")
+        due = (trainer.global_step + 1) % trainer.log_every_n_steps == 0 and module.device.type not in XLA_TYPES
         self._gradient = norm([p.grad for p in module.net.parameters() if p.grad is not None]) if due else None
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trimer.accelerators.cpu_evaluation import any_shapes
 from trimer.baselines.model_before import begun_with
 from trimer.errors import ConfigError
 from trimer.files import write_csv, written
@@ -101,7 +102,7 @@ class Protocol(L.Callback):
             if ("all", BEFORE) not in {key[:2] for key in self.values}:
                 log.warning("protocol: this run began without callbacks=protocol, so it has no metrics before training")
             return
-        with trainer.precision_plugin.forward_context(), self._before(module):
+        with trainer.precision_plugin.forward_context(), any_shapes(module), self._before(module):
             batches = [data.evaluation_batches(split) for split in data.split.names]
             self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(batches)))
             if getattr(data, "predicts_numbers", False) and "test" in data.split.names:
@@ -117,7 +118,7 @@ class Protocol(L.Callback):
         if initial is None:
             yield
             return
-        trained_net, module.net = module.net, initial.net.to(module.device)
+        trained_net, module.net = module.net, initial.net.to(next(module.net.parameters()).device)
         try:
             yield
         finally:
@@ -131,7 +132,8 @@ class Protocol(L.Callback):
             raw, labels, _ = raw_outputs(module.net.eval(), data, "test")
         finally:
             module.net.train(training)
-        predictions = module.net.predictions(raw.to(module.device)).cpu().numpy()
+        device = next(module.net.parameters()).device
+        predictions = module.net.predictions(raw.to(device)).cpu().numpy()
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             np.savez(self.folder / PREDICTIONS_BEFORE, answers=predictions, labels=labels.numpy())

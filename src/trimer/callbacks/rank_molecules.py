@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 
+from trimer.accelerators.cpu_evaluation import any_shapes
 from trimer.errors import ConfigError
 from trimer.evaluation.molecule_evaluation import evaluate_pairs
 from trimer.reporting.attempts import attempt
@@ -51,7 +52,7 @@ class RankMolecules(L.Callback):
         self._validations += 1
         if (self._validations - 1) % self.every:
             return
-        with trainer.precision_plugin.forward_context():
+        with trainer.precision_plugin.forward_context(), any_shapes(module):
             measured = evaluate_pairs(
                 module.net,
                 module.tokenizer,

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError, InputError
@@ -28,6 +27,7 @@ from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
 from trimer.models.linear import Linear
 from trimer.models.memory import check_checkpointing
+from trimer.models.recomputing import recomputed
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # names as in Hugging Face configurations
     "gelu": F.gelu,
@@ -243,7 +243,7 @@ class Bart(KeepsArguments, nn.Module):
     def _layer(self, layer: nn.Module, *inputs: Any) -> Tensor:
         """The output of a layer."""
         if self.checkpointing is True and self.training:
-            return checkpoint(layer, *inputs, use_reentrant=False)
+            return recomputed(layer, *inputs)
         return layer(*inputs)
 
     def hidden(self, source: Flat, target: Flat) -> Tensor:

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError
@@ -28,6 +27,7 @@ from trimer.models.attention import attention, attention_maps
 from trimer.models.flops import encoder_training_flops
 from trimer.models.linear import Linear
 from trimer.models.memory import check_checkpointing
+from trimer.models.recomputing import recomputed
 from trimer.models.rotary import rotary_tables, rotate
 
 MASK = 32  # `<mask>`
@@ -155,7 +155,7 @@ class Esm2(KeepsArguments, nn.Module):
         cos, sin = rotary_tables(sequence.positions(), self.d_model // self.heads)
         for block in self.layers[:layer]:
             if self.checkpointing is True and self.training:
-                x = checkpoint(block, x, cos, sin, sequence.layout, use_reentrant=False)
+                x = recomputed(block, x, cos, sin, sequence.layout)
             else:
                 x = block(x, cos, sin, sequence.layout)
         return x if layer is not None and layer < len(self.layers) else self.norm(x)

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError, InputError
@@ -31,6 +30,7 @@ from trimer.models.esm2 import MaskedHead
 from trimer.models.flops import encoder_training_flops
 from trimer.models.linear import Linear
 from trimer.models.memory import check_checkpointing
+from trimer.models.recomputing import recomputed
 
 
 class Layer(nn.Module):
@@ -152,7 +152,7 @@ class Roberta(KeepsArguments, nn.Module):
         x = self.embed(sequence)
         for block in self.layers[:layer]:
             if self.checkpointing is True and self.training:
-                x = checkpoint(block, x, sequence.layout, use_reentrant=False)
+                x = recomputed(block, x, sequence.layout)
             else:
                 x = block(x, sequence.layout)
         return x

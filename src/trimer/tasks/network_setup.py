@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from trimer.accelerators.static_gpu import StaticGpuTrainer
+from trimer.accelerators.trainer import StaticTrainer
 from trimer.errors import ConfigError
 from trimer.flat import Rows
 from trimer.models.memory import needs_checkpointing, training_bytes
@@ -47,7 +48,12 @@ def _needs_checkpointing(encoder: nn.Module, trainer: Any, sharded: bool) -> boo
 
 
 def compile_network(net: nn.Module, trainer: Any) -> None:
-    """Compile a network in place: whole blocks for batches of one shape on a GPU, else the token-wise parts."""
+    """Compile a network in place: whole blocks for batches of one shape on a GPU, else the token-wise parts.
+
+    Nothing on an XLA device, which compiles every step as a whole.
+    """
+    if isinstance(trainer, StaticTrainer):
+        return
     if isinstance(trainer, StaticGpuTrainer):
         compile_blocks(net, trainer.cuda_graphs)
     else:
@@ -102,13 +108,22 @@ def zero_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, trainer: An
     optimizer.zero_grad(set_to_none=not keep)
 
 
-def shard(net: nn.Module, mesh: Any, precision: str) -> None:
-    """Shard a network layer by layer over a mesh of devices (fsdp2), in place."""
+def shard(net: nn.Module, mesh: Any, trainer: Any) -> None:
+    """Shard a network layer by layer over a mesh of devices (fsdp2), in place.
+
+    ConfigError if a callback averages the weights: it would keep a copy of whole weights.
+    """
+    from lightning.pytorch.callbacks import WeightAveraging
     from torch.distributed.fsdp import fully_shard
 
     from trimer.accelerators.precision import sharded_policy
 
-    options = {"mesh": mesh["data_parallel"], "mp_policy": sharded_policy(precision)}
+    if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):
+        raise ConfigError(
+            "callbacks=ema averages whole weights, which trainer=fsdp2 divides among the devices: use trainer=ddp, or "
+            "other callbacks"
+        )
+    options = {"mesh": mesh["data_parallel"], "mp_policy": sharded_policy(trainer.precision)}
     for blocks in net.modules():
         if isinstance(blocks, nn.ModuleList):
             for layer in blocks:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from trimer.accelerators.stacks import XLA_TYPES
 from trimer.errors import ConfigError, TrimerError
 from trimer.optim import EPOCH_LOSS
 from trimer.protocols import Encoder, missing_members
@@ -131,7 +132,7 @@ class Task(PlainLightning):
             self.compile_net = False
             compile_network(self.net, self.trainer)
         if mesh is not None and not self._sharded:
-            shard(self.net, mesh, self.trainer.precision)
+            shard(self.net, mesh, self.trainer)
             self._sharded = True
 
     def configure_optimizers(self):
@@ -203,7 +204,7 @@ class Task(PlainLightning):
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         if batch_idx == 0:
             self._epoch = None
-        if self.device.type in ("xla", "tpu"):  # None instead of a tensor would compile another program
+        if self.device.type in XLA_TYPES:  # None instead of a tensor would compile another program
             for name, shape, dtype in SUMS:
                 if getattr(self, name) is None:
                     setattr(self, name, torch.zeros(shape, dtype=dtype).to(self.device))
