@@ -81,10 +81,11 @@ class AromaticPath:
     @classmethod
     def start(cls, rows: int, length: int, device: torch.device) -> AromaticPath:
         """The state of rows that have written nothing; length: the most atoms."""
-        flags = [torch.zeros((rows, length + 1), dtype=torch.bool, device=device) for _ in range(3)]
+        flags = torch.zeros((rows, length + 1), dtype=torch.bool, device=device)
         distance = torch.zeros((rows, length + 1, length + 1), dtype=torch.int16, device=device)
         each = torch.zeros(rows, dtype=torch.long, device=device)
-        return cls(*flags, distance, torch.zeros_like(distance, dtype=torch.bool), each, each.clone())
+        pure = torch.zeros_like(distance, dtype=torch.bool)
+        return cls(flags, flags.clone(), flags.clone(), distance, pure, each, each.clone())
 
     def __getitem__(self, rows: Tensor) -> AromaticPath:
         return AromaticPath(*(tensor[rows] for tensor in vars(self).values()))

@@ -56,7 +56,7 @@ class Int8Linear(nn.Module):
 def use_int8_weights(module: nn.Module) -> None:
     """Replace every linear layer inside a module by an `Int8Linear`."""
     for name, child in module.named_children():
-        if type(child) in (nn.Linear, Linear):
+        if isinstance(child, Linear) or type(child) is nn.Linear:
             setattr(module, name, Int8Linear(child))
         else:
             use_int8_weights(child)
