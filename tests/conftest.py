@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import os
 import signal
@@ -98,6 +99,14 @@ def rough_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", savefig)
         yield
+
+
+@pytest.fixture
+def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions that are compared with those of another program are in its precision, whatever CPU computes."""
+    from trimer.accelerators import cpu_speed
+
+    monkeypatch.setattr(cpu_speed, "faster_precision", functools.cache(lambda: cpu_speed.FP32))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from trimer.tokenizers.bpe import BytePairTokenizer
 from trimer.tokenizers.protein import ProteinTokenizer
 
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.usefixtures("fp32")
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 ESM = {"vocab_size": 33, "mask_token_id": 32, "pad_token_id": 1, "position_embedding_type": "rotary"}

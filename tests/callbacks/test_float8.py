@@ -11,6 +11,7 @@ from trimer.callbacks.float8 import RECIPES, Float8, check_fp8, use_float8
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.esm2 import Esm2
+from trimer.models.linear import Linear
 from trimer.optim import parameter_groups
 
 PROTEINS = Flat.pack([[0, *range(4, 24), 2], [0, 5, 6, 7, 2]])
@@ -30,8 +31,8 @@ def test_fp8_products_keep_parameter_names_and_approximate_gradients():
     pytest.importorskip("torchao")
     exact, rounded = net(), net()
     use_float8(rounded, "tensorwise", emulate=True)
-    assert type(rounded.layers[0].up) is not torch.nn.Linear
-    assert type(rounded.head.dense) is torch.nn.Linear
+    assert type(rounded.layers[0].up) is not Linear
+    assert type(rounded.head.dense) is Linear
     assert rounded.state_dict().keys() == exact.state_dict().keys()
     expected, fp8_gradients = gradients(exact), gradients(rounded)
     assert not torch.equal(fp8_gradients["layers.0.up.weight"], expected["layers.0.up.weight"])

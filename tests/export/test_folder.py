@@ -29,7 +29,7 @@ def test_a_packed_model_is_exported_as_it_is(empty_folder, capsys):
     assert "output=rt exists already: name another folder" in capsys.readouterr().err
 
 
-def test_a_torch_program_predicts_retention_times(empty_folder):
+def test_a_torch_program_predicts_retention_times(empty_folder, fp32):
     """From the interface alone: ids by the vocabulary, and the atoms of modifications."""
     assert main(["export", "ckpt=peptide-rt", "format=torch", "output=rt"]) == 0
     assert {path.name for path in (empty_folder / "rt").iterdir()} >= {"model.pt2", "interface.json", "README.md"}
@@ -49,7 +49,7 @@ def test_a_torch_program_predicts_retention_times(empty_folder):
     assert predictions[:, 0].tolist() == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_torch_program_predicts_fragments(empty_folder):
+def test_a_torch_program_predicts_fragments(empty_folder, fp32):
     """From the interface alone; which fragments can exist comes from `trimer.peptides.channels`."""
     assert main(["export", "ckpt=peptide-ms2", "format=torch", "output=ms2"]) == 0
     interface = json.loads((empty_folder / "ms2" / "interface.json").read_text())

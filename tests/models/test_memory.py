@@ -183,7 +183,7 @@ def test_auto_does_not_recompute_before_a_training(monkeypatch, setting, calls):
         recomputed.append(block)
         return block(*inputs)
 
-    monkeypatch.setattr(esm2, "checkpoint", counting)
+    monkeypatch.setattr(esm2, "recomputed", counting)
     Esm2(d_model=32, layers=2, heads=2, checkpointing=setting).train().hidden(Flat.pack([[0, 5, 2]]))
     assert len(recomputed) == calls
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ pytest.importorskip("httpx2")
 
 from starlette.testclient import TestClient
 
-from trimer.accelerators import cpu_speed
 from trimer.cli.configs import compose
 from trimer.cli.main import main
 from trimer.resuming import plain_dict
@@ -25,9 +23,8 @@ from trimer.serving.service import Service
 
 
 @pytest.fixture(autouse=True)
-def fp32(monkeypatch) -> None:
-    """Predictions of Trimer that are compared with those of the server have its precision, whatever CPU computes."""
-    monkeypatch.setattr(cpu_speed, "faster_precision", functools.cache(lambda: cpu_speed.FP32))
+def _precision_of_the_server(fp32: None) -> None:
+    pass
 
 
 @pytest.fixture(scope="session")

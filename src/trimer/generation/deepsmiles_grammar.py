@@ -255,7 +255,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         return torch.where(decides, torch.where(self._is_odd(state, partner)[:, 0], REQUIRED, FORBIDDEN), FREE)
 
     def _is_odd(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R, N) whether a ring of its own would have an odd number of atoms with a double bond in it."""
+        """(R, N) whether a ring without atoms of others would have an odd number of atoms with a double bond in it."""
         rows, depth = torch.arange(len(state.depth), device=self.device), state.depth
         on_path = state.rings.on_path(depth)
         closed = (self.doubled[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] & on_path).long()
