@@ -1,4 +1,4 @@
-"""Rewrite a trained model of spectra so that it can be trained on with another notation of molecules.
+"""Rewrite a trained model of spectra so that its training can continue with another notation of molecules.
 
 Run from the root of the checkout:
 
@@ -8,7 +8,7 @@ Run from the root of the checkout:
 
 All that reads spectra stays as it was: tokens of both vocabularies keep their embeddings. An atom begins with the mean
 embedding of the SELFIES tokens of its element, and other tokens of the new notation with the mean of all SELFIES tokens
-and a little noise. Such a checkpoint predicts nothing useful before it is trained.
+and a little noise. Train such a checkpoint before you use it: what it writes at first is noise.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torchmetrics import MeanMetric
 
 from tests.data.core.test_static_batches import TASKS, made
 from trimer.accelerators import cpu_evaluation
@@ -44,6 +45,17 @@ def test_a_task_evaluates_with_a_copy_and_then_continues_with_its_network(xla, t
         assert task.evaluate(data.evaluation_batches("val")) == pytest.approx(expected)
     assert task.net is net and task.weights is weights
     assert task.evaluate(data.evaluation_batches("val")) == pytest.approx(expected)
+
+
+def test_metrics_of_a_validation_in_progress_stay(xla, tmp_path):
+    task, _ = made(TASKS["classification"], tmp_path)
+    begun, other = MeanMetric(), MeanMetric()
+    task.begun, task.other = begun, other
+    begun.update(3.0)
+    with any_shapes(task):
+        other.update(5.0)
+    assert begun.compute() == 3.0
+    assert not other.update_called
 
 
 def test_an_error_in_an_evaluation_gives_the_network_back(xla, tmp_path):

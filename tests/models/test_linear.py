@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trimer.models.int8 import Int8Linear, use_int8_weights
-from trimer.models.linear import Linear, _adds_bias
+from trimer.models.linear import FEW_ROWS, Linear, _adds_bias
 
 needs_bf16 = pytest.mark.skipif(
     not _adds_bias(torch.ones(1, 1), torch.bfloat16), reason="oneDNN has no products in bf16 on this CPU"
@@ -43,9 +43,20 @@ def test_values_and_gradients_in_bf16_are_those_of_torch(autocast, bias):
 
 @needs_bf16
 def test_the_bias_is_added_within_the_product(monkeypatch):
-    layer = Linear(48, 80).bfloat16()
+    layer = Linear(48, 80)
     monkeypatch.setattr(F, "linear", lambda *_: pytest.fail("torch's own product"))
-    assert layer(torch.randn(5, 48).bfloat16()).shape == (5, 80)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(5, 48)).shape == (5, 80)
+        with torch.no_grad():
+            assert layer(torch.randn(FEW_ROWS, 48)).shape == (FEW_ROWS, 80)
+    assert layer.bfloat16()(torch.randn(5, 48).bfloat16()).shape == (5, 80)
+
+
+@needs_bf16
+def test_few_rows_without_gradients_leave_the_weights_to_autocast(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda *_: pytest.fail("converts its weights"))
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert Linear(48, 80)(torch.randn(FEW_ROWS - 1, 48)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("shape", [(7, 48), (2, 7, 48), (0, 48)])

@@ -115,6 +115,7 @@ def test_rows_may_be_nested_and_an_empty_text_has_its_reason(client):
         ({"inputs": [tensor("peptide_sequences", "BYTES", ["AK"]) | {"shape": [2, 1]}]}, "invalid_shape"),
         ({"inputs": [tensor("peptide_sequences", "BYTES", ["AK"]) | {"shape": [-1, -1]}]}, "invalid_shape"),
         ({"inputs": [tensor("peptide_sequences", "BYTES", ["AK"]) | {"shape": "1"}]}, "invalid_shape"),
+        ({"inputs": [tensor("peptide_sequences", "BYTES", ["AK"]) | {"shape": [1] * 9}]}, "invalid_shape"),
         ({"inputs": precursors(["AK"], [2]), "outputs": [{"name": "x"}]}, "unknown_output"),
     ],
 )

@@ -131,12 +131,13 @@ def test_a_recipe_for_gpus_trains_and_resumes_exactly(tmp_path, compilations):
     assert all(torch.equal(resumed[name], tensor) for name, tensor in weights.items())
 
 
-def test_recomputed_activations_have_the_same_dropout(monkeypatch):
+@pytest.mark.parametrize("trained_input", [True, False])  # False: behind frozen embeddings
+def test_recomputed_activations_have_the_same_dropout(monkeypatch, trained_input):
     monkeypatch.setenv("PJRT_DEVICE", "CPU")
     import torch_xla.core.xla_model as xm
 
     layers = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5)) for _ in range(2)]).to("xla")
-    x = torch.randn(4, 8).to("xla").requires_grad_()
+    x = torch.randn(4, 8).to("xla").requires_grad_(trained_input)
     gradients = []
     for call in (recomputed, lambda layer, hidden: layer(hidden)):
         xm.set_rng_state(5)
@@ -156,6 +157,7 @@ def test_molecules_are_generated_during_a_training(tmp_path, compilations):
     assert len(set(compilations[2:])) == 1, "a later step was compiled again"
     metrics = json.loads((tmp_path / "run/result.json").read_text())["metrics"]
     assert 0 <= metrics["val/validity"] <= 1
+    assert math.isfinite(metrics["val/loss"])  # of the validation in which they were generated
 
 
 def test_a_protocol_and_embeddings_are_written(tmp_path, compilations):

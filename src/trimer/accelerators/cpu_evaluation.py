@@ -29,7 +29,8 @@ def any_shapes(task: Any) -> Iterator[None]:
         yield
         return
     net, buffers = task.net, dict(task._buffers)
-    metrics = [module for module in task.modules() if isinstance(module, Metric)]
+    # Those with an update hold a validation in progress, which reads them later.
+    metrics = [module for module in task.modules() if isinstance(module, Metric) and not module.update_called]
     task.net = cpu_copy(net)
     task._buffers |= {name: value.cpu() for name, value in buffers.items() if value is not None}
     for metric in metrics:

@@ -173,7 +173,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         )
         fits = (hydrogens >= 0) & ((more >= 0) | ~begun)[:, None] & (state.left[:, self.element] > 0)
         fits &= still_free[:, None] | (step.spare > 0) | (state.left.sum(1) == 1)[:, None]
-        # No double bond stands between two aromatic atoms.
+        # Two aromatic atoms share no explicit double bond.
         fits &= ~((state.order > 1) & begun & self.aromatic[current])[:, None] | ~self.aromatic
         atoms = prefer(fits & self.affordable(state, step), self._completes(state, step, runs))
         return prefer(atoms, self.feasible(state, step))

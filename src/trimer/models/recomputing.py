@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -13,5 +14,9 @@ def recomputed(layer: nn.Module, x: Tensor, *inputs: Any) -> Tensor:
     if x.device.type == "xla":  # PyTorch's function does not know its random numbers
         from torch_xla.utils.checkpoint import checkpoint as checkpoint_xla
 
+        if torch.is_grad_enabled() and not x.requires_grad:  # it computes gradients only behind an input that has one
+            if not any(weight.requires_grad for weight in layer.parameters()):
+                return layer(x, *inputs)
+            x = x.detach().requires_grad_()
         return checkpoint_xla(layer, x, *inputs)
     return checkpoint(layer, x, *inputs, use_reentrant=False)

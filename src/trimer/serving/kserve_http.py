@@ -23,6 +23,7 @@ from trimer.serving.service import Service
 
 VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}  # each model has one
 BINARY = "inference-header-content-length"
+MOST_DIMENSIONS = 8  # of a tensor
 TENSOR = {
     "type": "object",
     "required": ["name", "shape", "datatype", "data"],
@@ -121,7 +122,8 @@ def check_shape(name: str, shape: Any, size: int) -> None:
     """Refusal if a tensor has another number of values than its shape."""
     if not shape:
         return  # some clients send none
-    whole = isinstance(shape, list) and all(isinstance(part, int) and 0 <= part < 1 << 40 for part in shape)
+    whole = isinstance(shape, list) and len(shape) <= MOST_DIMENSIONS
+    whole = whole and all(isinstance(part, int) and 0 <= part < 1 << 40 for part in shape)
     if not whole or math.prod(shape) != size:
         message = f"the shape of {name[:40]} is {str(shape)[:40]}, and it has {counted(size, 'values')}"
         raise Refusal(422, "invalid_shape", message)

@@ -36,7 +36,7 @@ OF_TABLES = ("column", "id_column")  # parameters that only tables have
 URL_FORM = "application/x-www-form-urlencoded"  # what curl sends with -d
 JOINED = "the body is one line: if its file has several, curl -d removed the line ends; send files with --data-binary"
 LISTS = (".smi", ".smiles", ".fasta", ".fa", ".faa")  # formats of which one line can be a record
-IN_ONE_LINE = (".json", ".mzml", ".mzxml", ".parquet", ".xml")  # formats that need no line ends
+IN_ONE_LINE = (".json", ".jsonl", ".ndjson", ".mzml", ".mzxml", ".parquet", ".xml")  # formats that need no line ends
 NO_OBJECT = 'parameters must be a JSON object, such as {"seed": 1}'
 UNWATCHED = 1.0  # seconds of a computation after which a closed connection is noticed; most end before
 # Media type of a raw body -> the name that tells its format where the content fits several.
@@ -99,14 +99,16 @@ async def body_of(
         if not name and any(parameters.get(key) for key in OF_TABLES):
             name = NAMES["text/csv"]
         path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
-        yield Body(path, parameters, joined(path, media))
+        yield Body(path, parameters, await asyncio.to_thread(joined, path, media))
 
 
 def joined(path: Path, media: str) -> list[str]:
     """A warning if a client seems to have removed the line ends of a file; Refusal if it cannot be read so."""
     if not media.startswith(URL_FORM) or path.suffix in IN_ONE_LINE or not has_one_line(path):
         return []
-    if path.suffix not in LISTS or path.read_bytes().startswith(b">"):
+    with path.open("rb") as file:
+        is_fasta = file.read(1) == b">"
+    if path.suffix not in LISTS or is_fasta:
         raise Refusal(422, "one_line", JOINED)
     return [JOINED]
 
