@@ -33,6 +33,7 @@ def _speeds(monkeypatch, tmp_path):
 def forget():
     cpu_speed.speeds.cache_clear()
     cpu_speed.faster_precision.cache_clear()
+    cpu_speed.flash_is_faster_in_bf16.cache_clear()
 
 
 def set_measured_speeds(monkeypatch, fp32, bf16):
@@ -50,6 +51,19 @@ def test_speeds_are_measured_once_and_cached(_speeds, monkeypatch):
     forget()
     monkeypatch.setattr(cpu_speed, "measure_speeds", None)
     assert cpu_speed.speeds() == found
+
+
+def test_the_faster_attention_in_bf16_is_measured_once_and_cached(_speeds, monkeypatch):
+    choice = cpu_speed.flash_is_faster_in_bf16()
+    (stored,) = cpu_speed.cache_folder().glob("cpu-attention-*.json")
+    seconds = json.loads(stored.read_text())
+    assert 0 < seconds["flash"] < 10 and 0 < seconds["products"] < 10
+    assert choice is (seconds["flash"] < seconds["products"])
+    monkeypatch.setattr(cpu_speed, "measure_attention", None)
+    for flash, products in ((1.0, 2.0), (2.0, 1.0)):
+        stored.write_text(json.dumps({"flash": flash, "products": products}))
+        forget()
+        assert cpu_speed.flash_is_faster_in_bf16() is (flash < products)
 
 
 @pytest.mark.parametrize(("seconds", "products"), [(0.1, 6), (1.0, 6), (2.9, 6), (5.6, 2), (900.0, 2)])

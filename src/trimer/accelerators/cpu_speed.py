@@ -1,5 +1,7 @@
 """The speed of matrix products in fp32 and bf16 on this CPU, measured once, and the precision chosen by it.
 
+Likewise the faster kernel of attention in bf16.
+
 The instruction set does not predict the speed: of two CPUs with `avx512_bf16`, one multiplies in bf16 four times as
 fast as in fp32, the other at 0.6 of the fp32 speed. A measurement takes some tens of milliseconds. Its result is cached
 for each CPU, number of threads and version of torch.
@@ -15,6 +17,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 BF16, FP32 = "bf16-mixed", "32-true"  # Lightning's names
 WORTH_IT = 1.3  # bf16 products must be this much faster: rounding their inputs takes about a tenth of a step
 SIZE = 768  # rows, columns and depth of the product: 0.9 GFLOP
+ATTENTION = (8, 256, 32)  # heads, tokens and width of a head of a measured attention
 REPEATS = 5
 CLEARLY_SLOWER = 3  # more than what other load does to a single product
 CHOICE = "TRIMER_CPU_PRECISION"  # environment variable: the choice of the first process, for those that it starts
@@ -85,6 +89,22 @@ def log_choice(precision: str) -> None:
 @functools.cache
 def speeds() -> dict[str, float]:
     """GFLOP/s of matrix products in fp32 and bf16 on this CPU, from the cache or measured now."""
+    return _stored("cpu-speed", ("fp32", "bf16"), measure_speeds)
+
+
+@functools.cache
+def flash_is_faster_in_bf16() -> bool:
+    """Whether torch's flash attention is faster in bf16 on this CPU than two products with a softmax between.
+
+    It multiplies in bf16 only on CPUs with AMX. This decides how attention is computed where no gradients are needed,
+    so weights do not depend on it.
+    """
+    seconds = _stored("cpu-attention", ("flash", "products"), measure_attention)
+    return seconds["flash"] < seconds["products"]
+
+
+def _stored(kind: str, names: Sequence[str], measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What was measured on this CPU before, from the cache folder, or what is measured now."""
     hidden = [f"{name}={os.environ[name]}" for name in ISA if name in os.environ]
     key = ", ".join(
         [
@@ -97,12 +117,12 @@ def speeds() -> dict[str, float]:
             *hidden,
         ]
     )
-    path = cache_folder() / f"cpu-speed-{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
+    path = cache_folder() / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
     try:
         stored = json.loads(path.read_text())
-        return {name: float(stored[name]) for name in ("fp32", "bf16")}
+        return {name: float(stored[name]) for name in names}
     except (OSError, ValueError, KeyError, TypeError):  # no cache file yet, or a damaged one
-        measured = measure_speeds()
+        measured = measure()
     from trimer.files import write_text
 
     try:
@@ -135,6 +155,30 @@ def measure_speeds() -> dict[str, float]:
             if fastest["bf16"] > CLEARLY_SLOWER * fastest["fp32"]:
                 break
     return {name: round(2 * SIZE**3 / seconds / 1e9, 1) for name, seconds in fastest.items()}
+
+
+def measure_attention() -> dict[str, float]:
+    """CPU-seconds of attention in bf16 by torch's flash kernel and by products: the best of several, alternating."""
+    import torch
+
+    with torch.inference_mode():
+        q = torch.ones(ATTENTION, dtype=torch.bfloat16)
+
+        def flash() -> None:
+            torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q[None], q[None], q[None])
+
+        def products() -> None:
+            weights = torch.bmm(q, q.transpose(1, 2))
+            torch.bmm(torch.softmax(weights, -1, out=weights), q)
+
+        fastest = {"flash": float("inf"), "products": float("inf")}
+        for repeat in range(REPEATS + 1):  # the first repeat warms up
+            for kernel in (flash, products):
+                started = time.process_time()
+                kernel()
+                if repeat:
+                    fastest[kernel.__name__] = min(fastest[kernel.__name__], time.process_time() - started)
+    return fastest
 
 
 def cache_folder() -> Path:

@@ -2,7 +2,8 @@
 
 A flat batch concatenates B sequences, and a query may only see the keys of the sequence that it belongs to.
 - On the CPU, sequence by sequence: torch's flash kernel, which never holds all weights. Two batched matrix products
-  replace it when training in half precision, where its gradient is slow, and with dropout, which it does not support.
+  replace it with dropout, which it does not support, when training in half precision, where its gradient is slow, and
+  for predictions in half precision on CPUs where they were measured to be faster.
 - On CUDA in half precision: `torch.nn.attention.varlen`, the variable-length flash kernel.
 - Elsewhere: rows padded to the longest sequence, with a mask.
 - Static batches already have rows, each with several sequences: a mask separates the sequences of a row.
@@ -13,15 +14,16 @@ Shapes: T tokens in a flat batch, B sequences, H heads, D width of one head, L l
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trimer.accelerators.cpu_speed import flash_is_faster_in_bf16
 from trimer.flat import Rows
 
 varlen_attn: Any
@@ -36,9 +38,11 @@ except ImportError:
 # weights (H, L, L) are never stored, except with dropout: those of titin would take 100 GB. The same lengths were
 # measured with and without AMX.
 STACKED, SHORT, LONG = 48, 128, 2048
+VECTOR = 32  # half precision: values in the longest vector registers of a CPU, of 512 bits
 IN_CACHE = 2**20  # attention weights computed at a time: 2 MB in half precision, the cache of one core
 FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+SOFTMAX_BACKWARD = torch.ops.aten._softmax_backward_data.out
 # The argument for causal attention: `is_causal` in older versions, `window_size` since torch 2.11.
 _CAUSAL_WINDOW = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
 
@@ -230,63 +234,75 @@ class _BySequence(torch.autograd.Function):
         flash: list[bool] = []
         for stack in stacks:
             qi, ki, vi = stack.take_all(q, k, v)
-            flash.append(_flash_is_faster(stack, q.element_size(), training, dropout))
+            flash.append(_flash_is_faster(stack, q.dtype, training, dropout))
             if flash[-1]:
                 result, *for_gradient = FLASH(qi[None], ki[None], vi[None], 0.0, causal, scale=1.0)
             else:
                 result = stack.output_buffer(out, stack.rows_q)
-                for_gradient = _products(qi, ki, vi, result, causal, dropout)
+                for_gradient = _products(qi, ki, vi, result, causal, dropout, training)
             if training:
                 saved += for_gradient
             if stack.n > 1 or flash[-1]:
                 stack.put(out, stack.rows_q, result[0] if flash[-1] else result)
         if training:
-            ctx.save_for_backward(q, k, v, out, *saved)
+            ctx.save_for_backward(*((q, k, v, out) if any(flash) else ()), *saved)
             ctx.stacks, ctx.flash, ctx.causal, ctx.dropout = stacks, flash, causal, dropout
+            ctx.shapes = (q.shape, k.shape, v.shape)
         return out
 
     @staticmethod
     def backward(ctx, grad_out):
-        q, k, v, out, *saved = ctx.saved_tensors
-        grads = [torch.empty(x.shape, dtype=x.dtype) for x in (q, k, v)]
-        remaining = iter(saved)
+        remaining = iter(ctx.saved_tensors)
+        q, k, v, out = islice(remaining, 4) if any(ctx.flash) else [grad_out] * 4  # only those for flash are needed
+        grads = [grad_out.new_empty(shape) for shape in ctx.shapes]
         for stack, flash in zip(ctx.stacks, ctx.flash, strict=True):
-            inputs, grad = stack.take_all(q, k, v), stack.take(grad_out, stack.rows_q)
+            grad = stack.take(grad_out, stack.rows_q)
             destinations = list(zip(grads, (stack.rows_q, stack.rows_k, stack.rows_k), strict=True))
             if flash:
-                arguments = (x[None] for x in (grad, *inputs, stack.take(out, stack.rows_q)))
+                arguments = (x[None] for x in (grad, *stack.take_all(q, k, v), stack.take(out, stack.rows_q)))
                 results = FLASH_BACKWARD(*arguments, next(remaining), 0.0, ctx.causal, scale=1.0)
             else:
                 results = [stack.output_buffer(*destination) for destination in destinations]
-                _products_backward(grad, inputs, results, remaining, ctx.dropout)
+                _products_backward(grad, results, remaining, ctx.dropout)
             for (x, rows), result in zip(destinations, results, strict=True) if stack.n > 1 or flash else ():
                 stack.put(x, rows, result[0] if flash else result)
-        grads[0].mul_(q.shape[-1] ** -0.5)
+        grads[0].mul_(grad_out.shape[-1] ** -0.5)
         return *grads, None, None, None
 
 
-def _flash_is_faster(stack: Stack, element_size: int, training: bool, dropout: float) -> bool:
+def _flash_is_faster(stack: Stack, dtype: torch.dtype, training: bool, dropout: float) -> bool:
     """Whether to use the flash kernel. It does not support dropout, and its gradient is slow in half precision."""
     if dropout:
         return False
-    if not training:
-        return True
-    weights = stack.length_q * stack.length_k
-    return weights > (SHORT * SHORT if element_size > 2 else LONG * LONG)
+    half, weights = dtype.itemsize == 2, stack.length_q * stack.length_k
+    if training:
+        return weights > (LONG * LONG if half else SHORT * SHORT)
+    # Whatever else is in the batch: a prediction does not depend on the others.
+    return dtype != torch.bfloat16 or weights > LONG * LONG or flash_is_faster_in_bf16()
 
 
-def _products(q: Tensor, k: Tensor, v: Tensor, out: Tensor, causal: bool, dropout: float) -> list[Tensor]:
+def _products(
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, causal: bool, dropout: float, training: bool
+) -> list[Tensor]:
     """Two batched products with a softmax between. q: (n H, Lq, D); k, v: (n H, Lk, D); out: shape of q, is written.
 
-    Returns the tensors for the gradient: for each group of heads the weights and, with dropout, their mask.
+    Returns the tensors for the gradient: for each group of heads its inputs and weights and, with dropout, their mask.
     """
-    saved = []
-    for qi, ki, vi, oi in _heads((q, k, v), (out,)):
-        scores = torch.bmm(qi, ki.transpose(1, 2))
+    saved, buffer, length_k = [], None, k.shape[1]
+    q, k, v = q.contiguous(), _whole_vectors(k), _whole_vectors(v)  # the copy inside bmm is slower
+    at_once = max(1, IN_CACHE // max(1, q.shape[1] * k.shape[1]))
+    for qi, ki, vi, oi in zip(*(x.split(at_once) for x in (q, k, v, out)), strict=True):
+        scores = _part_of(buffer, qi, ki)
+        torch.bmm(qi, ki.transpose(1, 2), out=scores)
         if causal:
-            scores += _causal_mask(scores.shape[1], scores.dtype)
-        weights = torch.softmax(scores, -1)  # summed in fp32, whatever the dtype
-        saved.append(weights)
+            scores += _causal_mask(*scores.shape[1:], scores.dtype)
+        elif ki.shape[1] > length_k:
+            scores[:, :, length_k:] = float("-inf")
+        weights = torch.softmax(scores, -1, out=scores)  # summed in fp32, whatever the dtype
+        if training:
+            saved += [qi, ki, vi, weights]
+        else:
+            buffer = scores if buffer is None else buffer
         if dropout:
             saved.append(F.dropout(torch.ones_like(weights), dropout))
             weights = weights * saved[-1]
@@ -294,27 +310,46 @@ def _products(q: Tensor, k: Tensor, v: Tensor, out: Tensor, causal: bool, dropou
     return saved
 
 
-def _products_backward(
-    grad: Tensor, inputs: Sequence[Tensor], grads: Sequence[Tensor], saved: Iterator[Tensor], dropout: float
-) -> None:
-    """Write the gradients of the inputs q, k and v to `grads`. saved: what `_products` returned."""
-    for qi, ki, vi, gi, gqi, gki, gvi in _heads((*inputs, grad), grads):
-        weights = next(saved)
+def _whole_vectors(x: Tensor) -> Tensor:
+    """x (n H, L, D) with zeros after the keys up to a multiple of VECTOR, in half precision.
+
+    torch's softmax over weights of another width takes twice the time or more: it reads the last ones singly.
+    """
+    missing = -x.shape[1] % VECTOR
+    return F.pad(x, (0, 0, 0, missing)) if missing and x.element_size() == 2 else x.contiguous()
+
+
+def _part_of(buffer: Tensor | None, q: Tensor, k: Tensor) -> Tensor:
+    """(n, Lq, Lk) memory for the weights of queries and keys, in the buffer if there is one."""
+    shape = (len(q), q.shape[1], k.shape[1])
+    return q.new_empty(shape) if buffer is None else buffer[: len(q)]
+
+
+def _products_backward(grad: Tensor, grads: Sequence[Tensor], saved: Iterator[Tensor], dropout: float) -> None:
+    """Write the gradients of q, k and v to `grads`. grad: (n H, Lq, D); saved: what `_products` returned."""
+    grad, buffer, start = grad.contiguous(), None, 0
+    while start < len(grad):
+        q, k, v, weights = islice(saved, 4)
         mask = next(saved) if dropout else None
-        torch.bmm((weights if mask is None else weights * mask).transpose(1, 2), gi, out=gvi)
-        grad_weights = torch.bmm(gi, vi.transpose(1, 2))
+        g, grad_q, grad_k, grad_v = (x[start : start + len(q)] for x in (grad, *grads))
+        _write_product(grad_v, (weights if mask is None else weights * mask).transpose(1, 2), g)
+        grad_weights = _part_of(buffer, g, v)
+        torch.bmm(g, v.transpose(1, 2), out=grad_weights)
         if mask is not None:
             grad_weights *= mask
-        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
-        torch.bmm(grad_scores, ki, out=gqi)
-        torch.bmm(grad_scores.transpose(1, 2), qi, out=gki)
+        grad_scores = SOFTMAX_BACKWARD(grad_weights, weights, -1, weights.dtype, grad_input=grad_weights)
+        torch.bmm(grad_scores, k, out=grad_q)
+        _write_product(grad_k, grad_scores.transpose(1, 2), q)
+        buffer = grad_weights if buffer is None else buffer
+        start += len(q)
 
 
-def _heads(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
-    """Groups of heads of tensors (n H, L, D), so many that their attention weights fit into the cache of one core."""
-    at_once = max(1, IN_CACHE // (inputs[0].shape[1] * inputs[1].shape[1]))
-    whole = (*(x.contiguous() for x in inputs), *outputs)  # the copy inside bmm is slower
-    return [whole] if len(whole[0]) <= at_once else zip(*(x.split(at_once) for x in whole), strict=True)
+def _write_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Write left @ right to `out`, whose rows may be fewer: those that `_whole_vectors` added are left out."""
+    if left.shape[1] == out.shape[1]:
+        torch.bmm(left, right, out=out)
+    else:
+        out.copy_(torch.bmm(left, right)[:, : out.shape[1]])
 
 
 @lru_cache(maxsize=8)
@@ -323,6 +358,6 @@ def _cached_mask(length: int, dtype: torch.dtype) -> Tensor:
     return torch.full((length, length), float("-inf"), dtype=dtype).triu(1)
 
 
-def _causal_mask(length: int, dtype: torch.dtype) -> Tensor:
-    """(L, L) zero on and below the diagonal, minus infinity above; a corner of a larger cached mask."""
-    return _cached_mask(-(-length // 256) * 256, dtype)[:length, :length]
+def _causal_mask(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    """(rows, columns) zero on and below the diagonal, minus infinity above; a corner of a larger cached mask."""
+    return _cached_mask(-(-columns // 256) * 256, dtype)[:rows, :columns]
