@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from trimer.serving.app import create_app
+from trimer.serving.server import LOOPBACK
 
 URL = "/v1/models/peptide-rt/predict"
 
@@ -30,6 +31,20 @@ def error_of(response, status: int) -> dict:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     return response.json()["error"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LocalHost:1", ""])
+def test_names_of_this_machine_are_answered(service, host):
+    client = TestClient(create_app(service, names=LOOPBACK))
+    assert client.get("/v1/models", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil:80"])
+def test_other_names_are_refused_without_a_token(service, host):
+    """DNS rebinding: a page of evil.example points its own name to this machine."""
+    client = TestClient(create_app(service, names=LOOPBACK))
+    assert error_of(client.get("/v1/models", headers={"host": host}), 403)["code"] == "unknown_host"
+    assert TestClient(create_app(service)).get("/v1/models", headers={"host": host}).status_code == 200
 
 
 def test_a_large_body_is_refused_with_or_without_its_length(limited):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +42,9 @@ def create_app(
     jobs: Jobs | None = None,
     on_start: Callable[[], None] = lambda: None,
     on_stop: Callable[[], None] = lambda: None,
+    names: Collection[str] | None = None,
 ) -> FastAPI:
-    """The application. token: that clients have to send; None for none.
+    """The application. token: that clients have to send; None for none. names: of the server, in the header Host.
 
     on_start: called when the server starts; on_stop: when all HTTP requests have ended.
     """
@@ -88,7 +89,7 @@ def create_app(
         service.metrics.requests.labels(route, str(status)).inc()
         service.metrics.seconds.labels(route).observe(seconds)
 
-    app.add_middleware(Guard, limits=service.limits, token=token, observe=observe, body_limits=body_limits)
+    app.add_middleware(Guard, limits=service.limits, token=token, names=names, observe=observe, body_limits=body_limits)
     return app
 
 

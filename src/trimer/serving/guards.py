@@ -1,12 +1,13 @@
-"""The outer layer of the HTTP server: token, size and time of bodies, HEAD requests."""
+"""The outer layer of the HTTP server: token, name of the server, size and time of bodies, HEAD requests."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import json
+import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +26,14 @@ class Guard:
     """ASGI middleware that refuses what exceeds the limits before it reaches a route.
 
     HEAD, which load balancers send, is answered as GET; the server leaves out the body. token: that clients have to
-    send as `Authorization: Bearer <token>`; None for no token. body_limits: path -> MiB, name of the limit and seconds
-    of the upload, where they differ from `limits`.
+    send as `Authorization: Bearer <token>`; None for no token. names: those of the server in the header Host; None for
+    any. body_limits: path -> MiB, name of the limit and seconds of the upload, where they differ from `limits`.
     """
 
     app: App
     limits: Limits
     token: str | None
+    names: Collection[str] | None
     observe: Callable[[str, int, float], None]
     body_limits: dict[str, tuple[float, str, float]]
 
@@ -50,6 +52,7 @@ class Guard:
             await send(message)
 
         try:
+            self.check_name(scope)
             self.check_token(scope)
             await self.app(scope, self.bounded(scope, receive), bounded_send)
         except Refusal as refusal:
@@ -62,6 +65,22 @@ class Guard:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self.observe(route, status[0] or 500, time.monotonic() - started)
+
+    def check_name(self, scope: MutableMapping[str, Any]) -> None:
+        """Refusal of a request to another name.
+
+        A page of another server could give its own name the address of this machine, and its scripts could then read
+        what a server without a token answers (DNS rebinding).
+        """
+        name = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
+        if self.names is None or not name or re.sub(r":\d*$", "", name).strip("[]") in self.names:
+            return
+        raise Refusal(
+            403,
+            "unknown_host",
+            "the header Host has a name that is not of this machine: use http://127.0.0.1, or start the server with a "
+            "token (TRIMER_SERVE_TOKEN)",
+        )
 
     def check_token(self, scope: MutableMapping[str, Any]) -> None:
         """Refusal without the token of the server."""

@@ -196,7 +196,8 @@ def serve(cfg: DictConfig) -> None:
         if grpc_server is not None:
             grpc_server.close(cfg.shutdown_seconds)
 
-    app = create_app(service, token, jobs, on_start, on_stop)
+    only_here = host in LOOPBACK and token is None
+    app = create_app(service, token, jobs, on_start, on_stop, LOOPBACK if only_here else None)
     if host not in LOOPBACK and token is None:
         log.warning("other machines can use this server at %s: set %s to require a token", host, TOKEN)
     for handler in logging.getLogger().handlers:
