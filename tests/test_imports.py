@@ -56,7 +56,7 @@ EXCEPTIONS: dict[str, set[str]] = {
     "data.core.parallel": {"accelerators.cpu_speed"},  # how many cores a process may use
     "data.core.loaders": {"signals"},  # workers end with the process that started them
     "data.core.store": {"progress"},  # preparing takes long
-    "models.attention": {"accelerators.cpu_speed"},  # which kernel is faster on this CPU
+    "models.cpu_attention": {"accelerators.cpu_speed"},  # which kernel is faster on this CPU
     "generation.molecule_generator": {"progress"},  # generating takes long
     # Checkpoints hold the keys of training data, and the keys of proteins come from their tokens.
     "data.core.training_keys": {"checkpoint", "public", "tokenizers.protein", "training_facts"},

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from trimer.data.core.static_batches import in_rows
 from trimer.flat import Flat
 from trimer.models import attention as module
+from trimer.models import cpu_attention as on_cpu
 from trimer.models.attention import _padded, _variable_length, attention
 from trimer.models.esm2 import Layer
 from trimer.models.rotary import rotary_tables
@@ -61,9 +62,9 @@ def test_weights_of_long_sequences_are_never_stored(monkeypatch, lengths_q, leng
     inputs = packed(lengths_q, lengths_k, dtype=dtype)
     if not learning:
         inputs = [x.detach() for x in inputs]
-    monkeypatch.setattr(module, "flash_is_faster_in_bf16", lambda: False)
+    monkeypatch.setattr(on_cpu, "flash_is_faster_in_bf16", lambda: False)
     expected = attention(*inputs, lengths_q, lengths_k, causal)
-    monkeypatch.setattr(module, "SHORT" if learning else "LONG", 0)
+    monkeypatch.setattr(on_cpu, "SHORT" if learning else "LONG", 0)
     monkeypatch.setattr(torch, "bmm", None)
     out = attention(*inputs, lengths_q, lengths_k, causal)
     tolerance = 1e-5 if learning else 3e-2
@@ -79,7 +80,7 @@ def test_bf16_predictions_agree_by_either_kernel_and_the_faster_one_is_used(monk
     bmm = torch.bmm
     monkeypatch.setattr(torch, "bmm", lambda *arguments, **named: products.append(1) or bmm(*arguments, **named))
     for flash in (True, False):
-        monkeypatch.setattr(module, "flash_is_faster_in_bf16", lambda flash=flash: flash)
+        monkeypatch.setattr(on_cpu, "flash_is_faster_in_bf16", lambda flash=flash: flash)
         results[flash] = attention(*inputs, lengths_q, lengths_k, causal)
         assert bool(products) is not flash
     torch.testing.assert_close(results[True], results[False], atol=3e-2, rtol=3e-2)
@@ -96,14 +97,14 @@ def test_kernels_and_stacks_agree_forward_and_backward(monkeypatch, constant, dt
         monkeypatch.setattr(F, "dropout", lambda x, share: x * (1 - share))
 
     def result():
-        module._stacks.cache_clear()
+        on_cpu._stacks.cache_clear()
         out = attention(*inputs, lengths, lengths, True, dropout)
         return [out, *torch.autograd.grad((out * weights).sum(), inputs)]
 
     before = result()
-    monkeypatch.setattr(module, constant, 0)
+    monkeypatch.setattr(on_cpu, constant, 0)
     after = result()
-    module._stacks.cache_clear()
+    on_cpu._stacks.cache_clear()
     for ours, theirs in zip(before, after, strict=True):
         torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
 
@@ -118,7 +119,7 @@ def test_gradients_equal_finite_differences():
 @pytest.mark.parametrize(("learning", "flash"), [(True, True), (False, True), (False, False)])
 def test_a_single_sequence_equals_a_packed_one_bit_for_bit(monkeypatch, dtype, causal, learning, flash):
     lengths = (7, 30, 2, 7, 200, 30)  # of one length and of several, for either kernel
-    monkeypatch.setattr(module, "flash_is_faster_in_bf16", lambda: flash)
+    monkeypatch.setattr(on_cpu, "flash_is_faster_in_bf16", lambda: flash)
     q, k, v = packed(lengths, lengths, dtype=dtype)
     q, k, v = (x.requires_grad_(learning) for x in (q.detach(), k.detach(), v.detach()))
     together = attention(q, k, v, lengths, lengths, causal).split(lengths)

@@ -252,10 +252,13 @@ def test_the_token_is_read_from_the_environment(monkeypatch):
     for token in ("secret", ""):
         monkeypatch.setenv(serving.TOKEN, token)
         serving.serve(compose("serve", ["ckpt=peptide-rt", "jobs.folder=null"]))
-    with_token, without_token = (TestClient(app) for app in apps)
+    with_token, without_token = (TestClient(app, "http://localhost") for app in apps)
     assert with_token.get("/v1/models").status_code == 401
     assert with_token.get("/v1/models", headers={"authorization": "Bearer secret"}).json() == {"models": []}
     assert without_token.get("/v1/models").json() == {"models": []}
+    other_name = {"host": "evil.example"}
+    assert without_token.get("/v1/models", headers=other_name).status_code == 403
+    assert with_token.get("/v1/models", headers=other_name | {"authorization": "Bearer secret"}).status_code == 200
 
 
 def test_a_missing_extra_of_grpc_is_named(service, monkeypatch):
