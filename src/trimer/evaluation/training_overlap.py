@@ -57,8 +57,9 @@ class TrainingOverlap:
         counts = self.counts()
         if not counts["records"]:
             return []
+        verb = "was" if 1 in (counts["in_train"], counts["records"]) else "were"
         lines = [
-            f"training data of the checkpoint: {counts['in_train']:,} of {counted(counts['records'], what)} were in "
+            f"training data of the checkpoint: {counts['in_train']:,} of {counted(counts['records'], what)} {verb} in "
             f"train, {counts['in_validation']:,} in validation only, {counts['new']:,} in neither, "
             f"{counts['unknown']:,} unknown"
         ]
