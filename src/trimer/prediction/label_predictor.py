@@ -15,7 +15,6 @@ Columns of the table: row, id, sequence as in the input; then
 from __future__ import annotations
 
 import functools
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 
     from trimer.checkpoint import Loaded
     from trimer.models.labelled_model import Labelled
-
-log = logging.getLogger(__name__)
 
 
 class LabelPredictor(SequencePredictor):
