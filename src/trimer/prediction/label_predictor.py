@@ -1,16 +1,4 @@
-"""Predicts labels of molecules, proteins, peptides and residues.
-
-Columns of the table: row, id, sequence as in the input; then
-- one of several classes: label, its probability, the probability of each class;
-- yes/no labels: predicted (yes or no) and probability of each label;
-- numbers: a column for each, and the ends of its 90 % interval (`_low`, `_high`);
-- classes of residues: all labels as one string, the probability of each, and for each class the probabilities of all
-  residues;
-- unseen (peptides): residues and modifications that are not in the training data;
-- applicability: nearness to the training data, 0 to 1: for molecules the highest Tanimoto similarity to a training
-  molecule, otherwise as in `trimer.training_embeddings`;
-- in_training: whether the sequence is in the training data; reason: why there is no prediction.
-"""
+"""Predicts labels of molecules, proteins, peptides and residues; columns: see docs/reference/files.md."""
 
 from __future__ import annotations
 

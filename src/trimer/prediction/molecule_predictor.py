@@ -1,19 +1,4 @@
-"""Generates ranked molecules for spectra.
-
-Columns of the table:
-- row, id, precursor_mz, adduct: of the spectrum, as in the input;
-- rank: rank of the molecule among all candidates of the spectrum, by `generator.rank`; candidates: number of different
-  molecules; agreeing: number of them that agree with the precursor (empty if this cannot be checked);
-- smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
-  `trimer.generation.candidates`;
-- agrees: whether ppm_error lies within `tolerance_ppm`; empty if adduct or precursor m/z are unknown, none is assumed;
-- p_molecule, p_formula: calibrated probabilities that it is the right molecule, and has the right formula
-  (`trimer.evaluation.candidate_calibration`);
-- similarity_to_training: highest Tanimoto similarity to a training molecule (`trimer.training_molecules`);
-- library_...: the most similar spectrum of `library`, or why there is none (`trimer.prediction.library_search`);
-- in_training: whether the spectrum, or its molecule if the input names it, is in the training data;
-- reason: why a spectrum has no prediction.
-"""
+"""Generates ranked molecules for spectra. docs/reference/files.md describes the columns of the table."""
 
 from __future__ import annotations
 
