@@ -232,15 +232,13 @@ def _read_run(path: Path, root: Path) -> Run:
         settings = {"command": record["command"], **settings}
     seed, config = pairs.get("seed", (record.get("seeds") or {}).get("seed")), run_config(path)
     objective, fold = config.get("objective"), fold_of(config)
-    numbers = _flat(result.get("metrics") or {}) | {
-        name: result[name] for name in COSTS if result.get(name) is not None
-    }
+    costs = {name: result[name] for name in COSTS if result.get(name) is not None}
     return Run(
         folder=str(path.relative_to(root)) if path != root else path.name,
         status=result.get("status", "unfinished" if not job.get("exit") else "failed"),
         settings=settings,
         seed=None if seed is None else str(seed),
-        metrics={name: float(value) for name, value in numbers.items()},
+        metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | costs).items()},
         objective=objective,
         error=result.get("error"),
         config=settings_of(config, record),
