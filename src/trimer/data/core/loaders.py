@@ -108,8 +108,9 @@ def _static(dataset: Dataset, lengths: np.ndarray, tokens_per_batch: int, traine
     growth = getattr(dataset, "growth", 1.0)
     if lengths.ndim == 2:
         lengths = lengths - np.array([0, 1])  # the decoder reads all but the last token of a target
+    row_length = getattr(trainer, "row_length", None)
     chips = getattr(trainer, "chips", 1)
-    plan = StaticPlan(lengths, tokens_per_batch, row_length=trainer.row_length, growth=growth, chips=chips, **settings)
+    plan = StaticPlan(lengths, tokens_per_batch, row_length=row_length, growth=growth, chips=chips, **settings)
     return plan, StaticBatches(dataset, plan.shape)
 
 
