@@ -149,7 +149,7 @@ def _header(name: str, facts: Sequence[str], subtitle: str, table: ResultTable, 
     values = methods[-1]["values"] if methods else {}
     metrics = [metric for metric in table.columns if not metric.endswith(DIFFERENCE)]
     names = [metric for metric in HEADLINES if metric in values] or metrics[:FIGURES]
-    headlines = []
+    headlines: list[dict[str, Any]] = []
     for metric in names:
         if math.isfinite(values.get(metric, math.nan)):
             shown = table.column(metric)
@@ -217,11 +217,16 @@ def _interval(name: str, table: ResultTable, values: Mapping[str, float]) -> str
 
 
 def _pictures(charts: Mapping[str, tuple], paths: Sequence[Path | None]) -> Markup:
-    drawn = [attempt(f"{name} in the page", page_chart, name, *drawing) for name, drawing in charts.items()]
+    drawn = [attempt(f"{name} in the page", _chart, name, drawing) for name, drawing in charts.items()]
     drawn = [chart for chart in drawn if chart is not None]
     made = [attempt(f"{path} in the page", _picture, path) for path in paths if path is not None]
     pictures = [picture for picture in made if picture is not None]
     return render("pictures.html", charts=drawn, pictures=pictures) if drawn or pictures else Markup()
+
+
+def _chart(name: str, drawing: tuple) -> Markup:
+    draw, *arguments = drawing
+    return page_chart(name, draw, *arguments)
 
 
 def _picture(path: Path) -> dict[str, Any]:
