@@ -5,7 +5,6 @@ They have no checkpoint contract, so it is derived here from their files.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from trimer.models.convert.vocabularies import in_order, rows_of
 from trimer.models.esm2 import Esm2
 from trimer.models.roberta import Roberta
 from trimer.renames import STUDIES
-
-log = logging.getLogger(__name__)
 
 KNOWN = "BART, ESM2 and RoBERTa"
 MASKED_LM = "trimer.tasks.masked_lm.MaskedLM"

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trimer.checkpoint import Loaded
+from trimer.checkpoint import Loaded, load
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import read_config, read_folder
 from trimer.models.convert.roberta_weights import roberta_task_head
@@ -39,8 +39,6 @@ def is_public_classifier(path: str | Path) -> bool:
 
 def load_any(path: str | Path) -> Loaded:
     """A checkpoint of Trimer, or a public classifier."""
-    from trimer.checkpoint import load
-
     return load_public_classifier(path) if is_public_classifier(path) else load(path)
 
 

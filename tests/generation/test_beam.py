@@ -119,8 +119,6 @@ def test_only_allowed_tokens_are_generated():
 def test_invalid_arguments_raise_errors():
     with pytest.raises(ConfigError, match=r"max_length=500 must be 2 to 128"):
         beam_search(net_of(0), Flat.pack(SOURCES), 3, max_length=500)
-    with pytest.raises(ConfigError, match=r"beams=0"):
-        beam_search(net_of(0), Flat.pack(SOURCES), 0)
 
 
 def test_weights_that_are_not_finite_raise_an_error():

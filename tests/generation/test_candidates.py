@@ -1,6 +1,5 @@
 import pytest
 
-from trimer.errors import ConfigError
 from trimer.generation.cache import Hypothesis
 from trimer.generation.candidates import Analogues, rank_candidates
 from trimer.metrics.molecule_properties import molecule_facts, tanimoto
@@ -97,11 +96,6 @@ def test_invalid_texts_give_no_candidate(rank):
     ranked = rank_candidates(hypotheses((15, -1.0), (15, -2.0)), decode, rank)
     assert ranked.candidates == [] and ranked.flaws.total() == 2
     assert rank_candidates([], decode, rank).candidates == []
-
-
-def test_an_unknown_ranking_raises_an_error():
-    with pytest.raises(ConfigError, match="rank=best is not one of frequency, likelihood, consensus"):
-        rank_candidates([], decode, "best")
 
 
 def test_analogues_take_part_in_the_consensus_and_may_be_candidates():

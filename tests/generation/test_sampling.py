@@ -124,8 +124,6 @@ def test_sampling_with_half_precision_weights_and_one_short_source():
 
 def test_invalid_arguments_raise_errors():
     for settings, message in (
-        ({"temperature": 0.0}, "temperature=0.0 must be above 0"),
-        ({"top_p": 0.0}, "top_p=0.0 must be above 0"),
         ({"max_length": 1}, "max_length=1 must be 2 to"),
         ({"allowed_tokens": (40, 50)}, "no token except </s> is allowed"),
     ):

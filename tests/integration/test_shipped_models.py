@@ -127,7 +127,7 @@ def test_predict_without_input_reads_the_examples(empty_folder, capsys):
     assert main(["predict", "ckpt=superclass", "trainer=cpu"]) == 0
     said = "".join(capsys.readouterr())
     assert "no input given: reading the example molecules in " in said
-    assert "predictions.csv: 100 sequences predicted" in said
+    assert "predictions.csv: 100 molecules predicted" in said
     assert "next: trimer predict ckpt=superclass input=<your file>" in said
     rows = rows_of(empty_folder / "predictions.csv")
     assert len(rows) == 100

@@ -143,7 +143,7 @@ def test_predictions_mark_records_of_the_training_data(runs, tmp_path, capsys):
     right = expected(runs)
     assert {row["id"]: row["in_training"] for row in read(tmp_path / "out.csv")} == {**right, "broken": ""}
     count = list(right.values()).count("train: molecule")
-    assert f"{count} of 35 sequences were in train" in capsys.readouterr().out
+    assert f"{count} of 35 molecules were in train" in capsys.readouterr().out
 
 
 def test_an_old_checkpoint_reports_unknown_training_overlap(runs, tmp_path, capsys):

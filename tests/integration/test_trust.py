@@ -53,6 +53,9 @@ def test_candidates_have_probabilities_similarities_and_library_hits(spectra_run
     assert "library_...: empty, because no library is given" in told
     rows = list(csv.DictReader(out.open()))
     assert all(row["p_molecule"] == row["library_cosine"] == "" for row in rows)
+    assert {row["library_reason"] for row in rows} == {
+        "no library is given: name a file of spectra with library=<file>"
+    }
     assert all(0 <= float(row["similarity_to_training"]) <= 1 for row in rows)
 
     folder = tmp_path / "evaluation"
@@ -73,6 +76,8 @@ def test_candidates_have_probabilities_similarities_and_library_hits(spectra_run
     assert all(0 < float(row["p_molecule"]) <= float(row["p_formula"]) + 1e-9 for row in rows)
     hits = {row["id"]: (row["library_name"], row["library_cosine"]) for row in rows}
     assert hits == {"a": ("glucose", "1.0"), "b": ("", "")}
+    reasons = {row["id"]: row["library_reason"] for row in rows}
+    assert reasons["a"] == "" and reasons["b"].startswith("no spectrum of the library within ")
 
     capsys.readouterr()
     other = model.predict(source, generator={"num_samples": 5})

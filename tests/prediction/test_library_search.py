@@ -37,28 +37,38 @@ def spectra(*precursors: float) -> SpectrumTable:
     return SpectrumTable.build(peaks * count, [20, 30, 100] * count, offsets, columns)
 
 
+def hits(library: SpectrumLibrary, table: SpectrumTable) -> list[dict]:
+    found = zip(library.search(table), table["precursor_mz"].tolist(), strict=True)
+    return [library.columns(hit, precursor_mz) for hit, precursor_mz in found]
+
+
 def test_the_precursor_limits_the_hits_unless_any_is_allowed(library):
     query = spectra(180.0655, 180.0655 * (1 + 15e-6), 180.0655 * (1 + 25e-6), np.nan)
-    within = SpectrumLibrary(library, STEPS, 20.0).nearest(query)
+    within = hits(SpectrumLibrary(library, STEPS, 20.0), query)
     assert [hit.get("library_id") for hit in within] == ["near", "near", None, None]
     assert within[0]["library_smiles"] == "CCN" and within[0]["library_inchikey"] == "QUSNBJAOOMFDIB"
     assert within[0]["library_cosine"] == pytest.approx(100 / 150, abs=1e-4)
     assert within[0]["library_precursor_mz"] == 180.0655
-    (hit,) = SpectrumLibrary(library, STEPS, None).nearest(spectra(180.0655))
+    (hit,) = hits(SpectrumLibrary(library, STEPS, None), spectra(180.0655))
     assert (hit["library_id"], hit["library_name"], hit["library_cosine"]) == ("far", "ethanol", 1.0)
 
 
-def test_spectra_without_a_shared_peak_have_no_hit(library):
-    assert SpectrumLibrary(library, STEPS, 20.0).nearest(spectra(300.0)) == [{}]
-    assert SpectrumLibrary(library, STEPS, 20.0).nearest(spectra()) == []
+def test_spectra_without_a_hit_have_a_reason(library):
+    within, of_any = SpectrumLibrary(library, STEPS, 20.0), SpectrumLibrary(library, STEPS, None)
+    no_peak, no_precursor = (row["library_reason"] for row in hits(within, spectra(300.0, np.nan)))
+    assert no_peak == "no spectrum of the library within 20 ppm of the precursor m/z shares a peak with this one"
+    assert no_precursor.startswith("no precursor m/z is stated: set library_ppm=null")
+    assert of_any.columns(None, np.nan) == {"library_reason": "no spectrum of the library shares a peak with this one"}
+    assert "library_reason" not in hits(of_any, spectra(np.nan))[0]
+    assert hits(within, spectra()) == []
 
 
 def test_hits_do_not_depend_on_the_other_spectra(library, monkeypatch):
     searched = SpectrumLibrary(library, STEPS, None)
-    together = searched.nearest(spectra(180.0655, 200.0, 300.0))
+    together = hits(searched, spectra(180.0655, 200.0, 300.0))
     monkeypatch.setattr("trimer.baselines.spectrum_baselines.CHUNK_CELLS", 4)
-    assert searched.nearest(spectra(180.0655, 200.0, 300.0)) == together
-    assert searched.nearest(spectra(200.0)) == together[1:2]
+    assert hits(searched, spectra(180.0655, 200.0, 300.0)) == together
+    assert hits(searched, spectra(200.0)) == together[1:2]
 
 
 def test_a_library_without_usable_spectra_or_a_wrong_tolerance_raises_an_error(tmp_path, library):

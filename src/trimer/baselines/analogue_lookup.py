@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,15 +37,6 @@ def analogue_scores(train: SpectrumTable, test: SpectrumTable) -> Iterator[np.nd
         yield from (peaks + neutral_losses) / 2
 
 
-@dataclass(frozen=True)
-class Analogue:
-    """A molecule of a similar training spectrum. weight: share of a softmax of the scores, in all 1."""
-
-    smiles: str
-    score: float
-    weight: float
-
-
 class AnalogueLibrary:
     """Training spectra with molecules, in which analogues are searched."""
 
@@ -61,25 +51,20 @@ class AnalogueLibrary:
         best = np.maximum.reduceat(scores[self.order], self.starts)
         return [(self.molecules.smiles[index], float(best[index])) for index in top(best, k)]
 
-    def search(self, spectra: SpectrumTable, expected: np.ndarray | None = None) -> list[list[Analogue]]:
-        """The analogues of each spectrum, the most similar first; none if no peak and no loss is shared.
-
-        expected: (n, 2048) fingerprints predicted from the spectra, whose similarity to the molecules counts, too.
-        """
-        return [self._weighted(self.ranked(scores, MOST)) for scores in self.scores(spectra, expected)]
-
     def scores(self, spectra: SpectrumTable, expected: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """(n,) scores of the n training spectra, for each spectrum; expected: as for `search`."""
+        """(n,) scores of the n training spectra, for each spectrum; expected: as for `weights`."""
         for row, scores in enumerate(analogue_scores(self.train, spectra)):
             if expected is not None:
                 scores = scores + PREDICTED * expected_similarity(expected[row], self.bits)[self.molecules.of_row]
             yield scores
 
     def weights(self, spectra: SpectrumTable, expected: np.ndarray | None = None) -> list[dict[str, float]]:
-        """SMILES -> weight of the analogues of each spectrum; expected: as for `search`."""
-        return [
-            {analogue.smiles: analogue.weight for analogue in analogues} for analogues in self.search(spectra, expected)
-        ]
+        """SMILES -> weight of the analogues of each spectrum, the most similar first: a softmax of the scores.
+
+        Empty if no peak and no loss is shared. expected: (n, 2048) fingerprints predicted from the spectra, whose
+        similarity to the molecules counts, too.
+        """
+        return [self._weighted(self.ranked(scores, MOST)) for scores in self.scores(spectra, expected)]
 
     @functools.cached_property
     def bits(self) -> np.ndarray:
@@ -87,10 +72,10 @@ class AnalogueLibrary:
         return bits_of(self.molecules.smiles)
 
     @staticmethod
-    def _weighted(ranked: list[tuple[str, float]]) -> list[Analogue]:
+    def _weighted(ranked: list[tuple[str, float]]) -> dict[str, float]:
         if not ranked:
-            return []
+            return {}
         scores = np.array([score for _, score in ranked])
         weights = np.exp((scores - scores.max()) / TEMPERATURE)
         weights /= weights.sum()
-        return [Analogue(smiles, score, float(w)) for (smiles, score), w in zip(ranked, weights, strict=True)]
+        return {smiles: float(weight) for (smiles, _), weight in zip(ranked, weights, strict=True)}

@@ -41,11 +41,9 @@ def composition(texts: Sequence[str], ends: Sequence[int] = ENDS) -> np.ndarray:
     residue is third to last, second to last and last; mean hydropathy, highest mean of 19 residues, share and number of
     the segments above 1.6, highest mean of those that begin among the first 50, and the logarithm of the length.
     """
-    return (
-        np.stack([_features(text, ends) for text in texts])
-        if len(texts)
-        else np.zeros((0, 426 + 20 * (TAIL + len(ends))))
-    )
+    if not len(texts):
+        return np.zeros((0, 426 + 20 * (TAIL + len(ends))))
+    return np.stack([_features(text, ends) for text in texts])
 
 
 def peptide_composition(texts: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,6 @@ Shapes: n rows, C classes, K tasks, F features.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import Self
@@ -18,8 +17,6 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from trimer.errors import InputError
 from trimer.targets import target_of
-
-log = logging.getLogger(__name__)
 
 LEAST_ROWS = 500  # of a task, however many tasks share the limit
 SECONDS = 900.0  # for all tasks of one baseline

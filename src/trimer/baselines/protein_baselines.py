@@ -127,8 +127,6 @@ TRIVIAL_BASELINES = {
 
 def trivial_baselines(tokenizer) -> dict[str, type[TrivialBaseline]]:
     """The baselines for a vocabulary, by name; neighbours are counted only in a small one."""
-    from trimer.tokenizers.protein import ProteinTokenizer
-
     token = "residue" if isinstance(tokenizer, ProteinTokenizer) else "token"
     return {
         name.replace("residue", token): kind

@@ -65,11 +65,10 @@ class LearningRateFinder(L.Callback):
         if trainer.fit_loop.epoch_loop._should_accumulate():
             return
         loss = module.mean_loss
-        self.rates.append(self.rate(trainer.global_step - 1))
         if math.isfinite(loss):
+            self.rates.append(self.rate(trainer.global_step - 1))
             self.losses.append(loss)
         else:
-            self.rates.pop()
             module.forget_loss()  # a loss that is not finite is an error in other trainings
         if not math.isfinite(loss) or len(self.losses) >= self.steps or diverged(self.losses, self.stop_factor):
             trainer.should_stop = True

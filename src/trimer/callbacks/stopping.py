@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from trimer.signals import ENDING
+from trimer.signals import ENDING, handled
 
 
 class StopRequest:
@@ -89,12 +89,5 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise SIGTERMException
 
-    if threading.current_thread() is not threading.main_thread():
+    with handled(ENDING, end):
         yield
-        return
-    before = {n: signal.signal(n, end) for n in ENDING if signal.getsignal(n) is not signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -197,16 +197,12 @@ def config_mistake(error: BaseException, loader: Any) -> str:
         if key and re.match(r"Key '.*' (not in|is not in)", reason):
             if key == name.partition("/")[0]:  # the file is merged below its group, not at the top
                 return f"{where}the first line must be '# @package _global_'"
-            return f"{where}unknown key {key!r}{did_you_mean(key, top_keys()) or '; correct or remove it'}"
+            known = [name for schema in SCHEMAS.values() for name in schema.__dataclass_fields__]
+            return f"{where}unknown key {key!r}{did_you_mean(key, known) or '; correct or remove it'}"
         if key:
             return f"{where}{key}: {reason}"
     lines = [first_line(raised) for raised in (error, error.__cause__) if raised is not None and str(raised).strip()]
     return ": ".join(dict.fromkeys(lines)).removeprefix("Error merging override ")
-
-
-def top_keys() -> list[str]:
-    """The keys at the top of any command's config."""
-    return [name for schema in SCHEMAS.values() for name in schema.__dataclass_fields__]
 
 
 def config_folders(loader: Any) -> list[Path]:

@@ -7,10 +7,10 @@ of each config is checked (`hydra_checks`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -28,7 +28,8 @@ class ConfigLoader(ConfigLoaderImpl):
     _chosen: frozenset[str] = frozenset()  # groups of the command line
 
     def _load_configuration_impl(self, config_name: str | None, overrides: list[str], *args: Any, **named: Any) -> Any:
-        overrides = with_long_name(overrides)
+        # `from=` is the short form of `from_run=`.
+        overrides = [f"{KEY}={text.removeprefix('from=')}" if text.startswith("from=") else text for text in overrides]
         self._start, self._chosen = None, frozenset()
         if config_name in COMMANDS and any(text.startswith(f"{KEY}=") for text in overrides):
             overrides = self._prepare(overrides)
@@ -48,7 +49,7 @@ class ConfigLoader(ConfigLoaderImpl):
         if named[-1].is_sweep_override() or named[-1].value() in (None, ""):
             return overrides
         run = training_run(str(named[-1].value()), "from=")
-        groups = set(self.get_group_options("", _group()))
+        groups = set(self.get_group_options("", ObjectType.GROUP))
         keys = [override.key_or_group for override in parsed]
         self._chosen = frozenset(key for key in keys if key.partition("/")[0] in groups)
         if "experiment" in self._chosen:
@@ -71,11 +72,6 @@ class ConfigLoader(ConfigLoaderImpl):
         return cfg
 
 
-def with_long_name(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `from_run=` for its short form `from=`."""
-    return [f"{KEY}={text.removeprefix('from=')}" if text.startswith("from=") else text for text in overrides]
-
-
 def replace(cfg: DictConfig, start: dict[str, Any], chosen: frozenset[str]) -> None:
     """Replace the top-level keys of a config by those of a run, except chosen groups and keys that no longer exist."""
     with open_dict(cfg):
@@ -89,9 +85,3 @@ def replace(cfg: DictConfig, start: dict[str, Any], chosen: frozenset[str]) -> N
                 cfg[key] = value
                 for group, node in fresh.items():
                     OmegaConf.update(cfg, group.replace("/", "."), node, merge=False, force_add=True)
-
-
-def _group() -> Any:
-    from hydra.core.object_type import ObjectType
-
-    return ObjectType.GROUP

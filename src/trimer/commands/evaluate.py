@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from trimer.commands.next_steps import suggest, word
+from trimer.errors import ConfigError
 from trimer.reporting.attempts import attempt, failed_reports
 from trimer.studies.study import Measurement
 
@@ -34,7 +35,6 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     from trimer.building import build, located
     from trimer.checkpoint import check_labels
     from trimer.data.core.splits import WHOLE
-    from trimer.errors import ConfigError
     from trimer.evaluation.training_overlap import report_split
     from trimer.pretrained.packed import is_packed
     from trimer.reporting.differences import for_result
@@ -108,7 +108,6 @@ def calibrate(loaded: Loaded, data: Any, cfg: DictConfig, folder: Path) -> dict[
 def load_for_evaluation(cfg: DictConfig) -> tuple[Loaded, Path]:
     """The checkpoint or public weights, and the folder of the training run (for public weights: their folder)."""
     from trimer.checkpoint import load
-    from trimer.errors import ConfigError
     from trimer.public import is_public, load_public
     from trimer.resuming import plain_dict
 
@@ -172,8 +171,6 @@ def with_cache(settings, cache: str):
 
 def check_study_settings(cfg: DictConfig, allowed: tuple[str, ...]) -> None:
     """ConfigError for settings that only other studies have. allowed: extra settings of this study."""
-    from trimer.errors import ConfigError
-
     rejected = [key for key in ("by", "formula_known", "mces", "lookups") if cfg[key] and key not in allowed]
     if "generator" not in allowed:
         rejected += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from trimer.commands.next_steps import suggest
 from trimer.counts import counted
+from trimer.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from trimer.data.modules.base import PreparedData
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 def main(cfg: DictConfig) -> None:
     from trimer.building import build
-    from trimer.errors import ConfigError
 
     if cfg.shard is not None and cfg.shards is None:
         raise ConfigError(f"shard={cfg.shard} needs the number of all shards: add shards=<number>")
@@ -47,7 +47,6 @@ def prepare_shard(data: PreparedData, number: int, count: int) -> None:
 def join(data: PreparedData, count: int) -> None:
     """Join all shards; InputError that names the missing ones and the command that prepares them."""
     from trimer.data.core.shards import MissingShards
-    from trimer.errors import InputError
 
     try:
         data.prepare_from_shards(count)

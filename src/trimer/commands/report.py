@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.commands.next_steps import suggest, word
+from trimer.errors import InputError
 
 if TYPE_CHECKING:
     from trimer.reporting.runs import Summary
@@ -17,7 +18,6 @@ FILES = (".html", ".md", ".csv")  # what output= may end with to get one file
 
 
 def main(cfg: DictConfig) -> None:
-    from trimer.errors import InputError
     from trimer.reporting.runs import read_runs, summarise
     from trimer.terminal_tables import print_table
 
@@ -37,8 +37,6 @@ def main(cfg: DictConfig) -> None:
 
 def input_folders(value: Any) -> list[Path]:
     """The folders of `input`, one or a list; InputError for one that does not exist."""
-    from trimer.errors import InputError
-
     names = list(value) if OmegaConf.is_list(value) else [value]
     folders = [Path(str(name)).expanduser() for name in names]
     if not folders:
@@ -51,7 +49,6 @@ def input_folders(value: Any) -> list[Path]:
 
 def write_report(summary: Summary, output: Path, title: str) -> Sequence[Path]:
     """One file by the suffix of `output` (.html, .md or .csv), or all of them in the folder `output`; their paths."""
-    from trimer.errors import InputError
     from trimer.reporting.summary_files import write_markdown, write_summary, write_table
     from trimer.reporting.sweep_page import write_sweep_page
 

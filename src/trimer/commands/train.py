@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trimer.accelerators.stacks import STATIC, check_device
 from trimer.commands.debug_files import next_reading
@@ -36,7 +36,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
 def main(cfg: DictConfig) -> float | None:
     """Run one training; returns the objective of a sweep, which is also written to `result.json`."""
     from trimer.callbacks.stopping import ended_by_signals
-    from trimer.errors import ConfigError
 
     if cfg.get("shards") is not None or cfg.get("shard") is not None:
         raise ConfigError("shards= and shard= are keys of trimer prepare: prepare the data, then train without them")
@@ -203,8 +202,6 @@ def leave_out_replaced_callbacks(cfg: DictConfig) -> None:
 
     `experiment=demo callbacks=ema` has no ranking, of which experiment/demo.yaml sets the sample.
     """
-    from omegaconf import open_dict
-
     words = [word.lstrip("+") for word in command_line_overrides()]
     if not any(word.startswith("callbacks=") for word in words):
         return

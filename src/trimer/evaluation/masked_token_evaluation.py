@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trimer.baselines.protein_baselines import owners, trivial_baselines
 from trimer.data.core.batches import MaskedBatch
@@ -123,28 +123,17 @@ def evaluate_language(
 @torch.no_grad()
 def _model(net: nn.Module, batches: Sequence[MaskedBatch], mask: int) -> MaskedPredictions:
     device = next(net.parameters()).device
-    losses: list[Tensor] = []
-    correct: list[Tensor] = []
-    sequence: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    hidden: list[np.ndarray] = []
+    parts: list[tuple[np.ndarray, ...]] = []  # in the order of the fields of MaskedPredictions
     first = 0
     for batch in tracked(batches, "evaluate", sum(map(len, batches)), "sequences", len):
-        here = batch.to(device)
+        here, positions = batch.to(device), batch.positions.numpy()
         logits = net(here.sequence, here.positions).float()
-        losses.append(torch.nn.functional.cross_entropy(logits, here.labels, reduction="none").double().cpu())
-        correct.append((logits.argmax(-1) == here.labels).cpu())
-        sequence.append(first + owners(batch)[batch.positions.numpy()])
-        labels.append(batch.labels.numpy())
-        hidden.append(batch.sequence.tokens.numpy()[batch.positions.numpy()] == mask)
+        loss = torch.nn.functional.cross_entropy(logits, here.labels, reduction="none").double().cpu().numpy()
+        hidden = batch.sequence.tokens.numpy()[positions] == mask
+        correct = (logits.argmax(-1) == here.labels).cpu().numpy()
+        parts.append((loss, first + owners(batch)[positions], batch.labels.numpy(), hidden, correct))
         first += len(batch)
-    return MaskedPredictions(
-        torch.cat(losses).numpy(),
-        np.concatenate(sequence),
-        np.concatenate(labels),
-        np.concatenate(hidden),
-        torch.cat(correct).numpy(),
-    )
+    return MaskedPredictions(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _first(batches: Iterable[MaskedBatch], tokens: int) -> list[MaskedBatch]:

@@ -57,8 +57,9 @@ class TrainingOverlap:
         counts = self.counts()
         if not counts["records"]:
             return []
+        verb = "was" if 1 in (counts["in_train"], counts["records"]) else "were"
         lines = [
-            f"training data of the checkpoint: {counts['in_train']:,} of {counted(counts['records'], what)} were in "
+            f"training data of the checkpoint: {counts['in_train']:,} of {counted(counts['records'], what)} {verb} in "
             f"train, {counts['in_validation']:,} in validation only, {counts['new']:,} in neither, "
             f"{counts['unknown']:,} unknown"
         ]
@@ -76,12 +77,7 @@ class TrainingOverlap:
         out.mkdir(parents=True, exist_ok=True)
         facts = {"counts": self.counts(), "found": self.shared, "not_known": self.unknown}
         write_text(out / f"{FILE}.json", json.dumps(facts, indent=1) + "\n")
-        self.save_rows(out / f"{FILE}.csv", ids)
-
-    def save_rows(self, path: Path, ids: Sequence[str], **columns: Sequence) -> Path:
-        """Write a CSV file with a row for each record: its id, other columns, and whether it was trained on."""
-        write_csv(path, ["id", *columns, COLUMN], zip(ids, *columns.values(), self.rows, strict=True))
-        return path
+        write_csv(out / f"{FILE}.csv", ["id", COLUMN], zip(ids, self.rows, strict=True))
 
     def add_to_heads(self, heads: list[dict], rows: Sequence[int]) -> None:
         """Write the column `in_training` of predictions. rows: the input row of each record of the overlap."""

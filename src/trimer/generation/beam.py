@@ -13,7 +13,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.cache import BOS, EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
 from trimer.models.bart import Bart
@@ -37,8 +36,6 @@ def beam_search(
     The score of a sequence is its log-likelihood divided by its number of tokens to the power of length_penalty.
     The other arguments are those of `sample`.
     """
-    if beams < 1:
-        raise ConfigError(f"generator.beams={beams} must be at least 1")
     check_length(net, max_length)
     allowed = allowed_ids(net, allowed_tokens)
     device, end = allowed.device, int((allowed == EOS).nonzero())

@@ -143,12 +143,10 @@ class CachedDecoder:
             scores = torch.bmm(queries.reshape(inputs * self.heads, n, -1), group.keys[i].flatten(0, 1))
             if group.mask is not None:
                 scores.view(inputs, self.heads, n, -1).add_(group.mask)
-            out = torch.bmm(self._softmax(scores), group.values[i].flatten(0, 1))  # (B H, n, D)
+            weights = torch.softmax(scores.float(), -1).to(self.dtype)
+            out = torch.bmm(weights, group.values[i].flatten(0, 1))  # (B H, n, D)
             outputs.append(out.view(inputs, self.heads, n, -1).transpose(1, 2).reshape(inputs * n, -1))
         return torch.cat(outputs).index_select(0, self.index_of_row)
-
-    def _softmax(self, scores: Tensor) -> Tensor:
-        return torch.softmax(scores.float(), -1).to(self.dtype)
 
     def _normed(self, residual: Tensor, x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
         if self.device.type == "cpu":  # supports half-precision input with fp32 weights

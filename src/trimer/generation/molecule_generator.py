@@ -78,6 +78,7 @@ def generation_key(source: np.ndarray) -> int:
     return zlib.crc32(np.asarray(source, np.int64).tobytes())
 
 
+@dataclass(eq=False)
 class MoleculeGenerator:
     """Parameters for the generation of molecules.
 
@@ -94,53 +95,34 @@ class MoleculeGenerator:
     on it.
     """
 
-    def __init__(
-        self,
-        method: str = "sampling",
-        num_samples: int = 20,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        beams: int = 10,
-        length_penalty: float = 1.0,
-        max_length: int = 128,
-        rank: str = "frequency",
-        tolerance_ppm: float | None = None,
-        formulas: int | None = None,
-        formula_ppm: float = 10.0,
-        keep_formula: bool = True,
-        redraws: int = 0,
-        lookup: float = 0.0,
-        agreeing_first: int = 5,
-        batch: int = 32,
-        seed: int = 0,
-    ):
-        if method == "beam" and formulas:
+    method: str = "sampling"
+    num_samples: int = 20
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    beams: int = 10
+    length_penalty: float = 1.0
+    max_length: int = 128
+    rank: str = "frequency"
+    tolerance_ppm: float | None = None
+    formulas: int | None = None
+    formula_ppm: float = 10.0
+    keep_formula: bool = True
+    redraws: int = 0
+    lookup: float = 0.0
+    agreeing_first: int = 5
+    batch: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method == "beam" and self.formulas:
             raise ConfigError("generator.formulas works with generator.method=sampling only: set it to 0 or null")
-        if method not in METHODS:
-            raise ConfigError(f"generator.method={method} is not one of {', '.join(METHODS)}")
-        if lookup and rank != "consensus":
-            raise ConfigError(f"generator.lookup={lookup} works with generator.rank=consensus only: set it to 0")
-        if rank not in RANKS:
-            raise ConfigError(f"generator.rank={rank} is not one of {', '.join(RANKS)}")
-        self.method = method
-        self.num_samples = num_samples
-        self.temperature = temperature
-        self.top_k = top_k
-        self.top_p = top_p
-        self.beams = beams
-        self.length_penalty = length_penalty
-        self.max_length = max_length
-        self.rank = rank
-        self.tolerance_ppm = tolerance_ppm
-        self.formulas = formulas
-        self.formula_ppm = formula_ppm
-        self.keep_formula = keep_formula
-        self.redraws = redraws
-        self.lookup = lookup
-        self.agreeing_first = agreeing_first
-        self.batch = batch
-        self.seed = seed
+        if self.method not in METHODS:
+            raise ConfigError(f"generator.method={self.method} is not one of {', '.join(METHODS)}")
+        if self.lookup and self.rank != "consensus":
+            raise ConfigError(f"generator.lookup={self.lookup} works with generator.rank=consensus only: set it to 0")
+        if self.rank not in RANKS:
+            raise ConfigError(f"generator.rank={self.rank} is not one of {', '.join(RANKS)}")
         for name, (kind, is_valid, description) in NUMBERS.items():
             value = getattr(self, name)
             if name in ("tolerance_ppm", "formulas") and value is None:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.cache import BOS, EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
 from trimer.generation.formula_grammar import Grammar
@@ -55,7 +54,6 @@ def sample(
     stop, end), a range of ids that sequences begin with: only these until `end` was written, and none of them after it.
     grammar: keeps what follows the opening within the formula; made for the same allowed tokens.
     """
-    check_sampling(temperature, top_p)
     check_length(net, max_length)
     allowed = allowed_ids(net, allowed_tokens)
     end = int((allowed == EOS).nonzero())
@@ -108,16 +106,6 @@ def sample(
             row_of, running, tokens, is_open = row_of[stay], running[stay], tokens[stay], is_open[stay]
             progress = None if progress is None else progress.select(stay)
     return _hypotheses(generated, likelihood, allowed, end, len(source), num_samples)
-
-
-def check_sampling(temperature: float, top_p: float) -> None:
-    """ConfigError for settings with which nothing can be drawn."""
-    if temperature <= 0:
-        raise ConfigError(
-            f"generator.temperature={temperature} must be above 0; for the most likely sequence use beam search"
-        )
-    if not 0 < top_p <= 1:
-        raise ConfigError(f"generator.top_p={top_p} must be above 0 and at most 1")
 
 
 def with_prompts(

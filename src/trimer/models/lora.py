@@ -27,6 +27,7 @@ def add_lora(
     """
     check_installed()
     from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.lora import LoraLayer
 
     targets = [targets] if isinstance(targets, str) else list(targets)
     if rank < 1:
@@ -45,7 +46,7 @@ def add_lora(
     # peft declares an integer and only divides it by the rank: a fraction works too.
     settings = LoraConfig(r=rank, lora_alpha=cast(int, alpha), lora_dropout=dropout, target_modules=targets)
     inject_adapter_in_model(settings, encoder)
-    return len(_adapted(encoder))
+    return sum(isinstance(module, LoraLayer) for module in encoder.modules())
 
 
 def check_installed() -> None:
@@ -75,10 +76,3 @@ def merged_state(state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> di
         elif ".lora_" not in name:
             merged[name] = value
     return merged
-
-
-def _adapted(encoder: nn.Module) -> list[tuple[str, Any]]:
-    """Names and layers that have an adapter."""
-    from peft.tuners.lora import LoraLayer
-
-    return [(name, module) for name, module in encoder.named_modules() if isinstance(module, LoraLayer)]

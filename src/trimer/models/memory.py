@@ -67,10 +67,3 @@ def _bart_layer(layer: Any, width: int, size: int) -> float:
     if hasattr(layer, "cross_attention"):
         by_width += CROSS * size
     return by_width * width + 2 * size * layer.feed_forward.up.out_features
-
-
-def needs_checkpointing(
-    net: Any, tokens: int, precision: str = "bf16-mixed", devices: int = 1, *, memory: float
-) -> bool:
-    """Whether `training_bytes` exceeds the usable memory of a device. memory: total, in bytes."""
-    return training_bytes(net, tokens, precision, devices) > USABLE * memory

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trimer.baselines.analogue_lookup import AnalogueLibrary
+from trimer.baselines.spectrum_baselines import distinct_molecules
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import CheckpointError
 from trimer.flat import Flat
@@ -104,8 +105,6 @@ def mean_states(net: Any, sources: Sequence[np.ndarray]) -> Tensor:
 
 def fit_fingerprints(net: nn.Module, table: SpectrumTable, sources: Sequence[np.ndarray]) -> FingerprintRegression:
     """The regression of the training spectra; sources: their tokens."""
-    from trimer.baselines.spectrum_baselines import distinct_molecules
-
     molecules = distinct_molecules(table)
     return FingerprintRegression.fit(mean_states(net, sources), molecules.of_row, molecules.smiles)
 

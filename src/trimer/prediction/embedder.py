@@ -44,15 +44,6 @@ class EmbeddedRecords:
     vectors: Iterable[np.ndarray | None] = ()
 
 
-def check_atoms(path: str | Path, atoms: bool) -> None:
-    """ConfigError if SMILES should be split by atoms for a checkpoint of Trimer, which stores its tokenizer."""
-    if atoms:
-        raise ConfigError(
-            f"atoms=true is for a public RoBERTa of SMILES, and {path} is a checkpoint with its own tokenizer: remove "
-            "atoms=true"
-        )
-
-
 class Embedder:
     """Computes embeddings with a checkpoint. cfg: the config of `trimer embed`."""
 
@@ -84,7 +75,11 @@ class Embedder:
 
         if is_public(path):
             return cls(load_public(path, atoms=cfg.atoms), cfg)
-        check_atoms(path, cfg.atoms)
+        if cfg.atoms:
+            raise ConfigError(
+                f"atoms=true is for a public RoBERTa of SMILES, and {path} is a checkpoint with its own tokenizer: "
+                "remove atoms=true"
+            )
         return cls(load(path), cfg)
 
     def read(self, path: Path) -> Iterator[LabelTable]:

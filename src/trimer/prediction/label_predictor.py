@@ -1,21 +1,8 @@
-"""Predicts labels of molecules, proteins, peptides and residues.
-
-Columns of the table: row, id, sequence as in the input; then
-- one of several classes: label, its probability, the probability of each class;
-- yes/no labels: predicted (yes or no) and probability of each label;
-- numbers: a column for each, and the ends of its 90 % interval (`_low`, `_high`);
-- classes of residues: all labels as one string, the probability of each, and for each class the probabilities of all
-  residues;
-- unseen (peptides): residues and modifications that are not in the training data;
-- applicability: nearness to the training data, 0 to 1: for molecules the highest Tanimoto similarity to a training
-  molecule, otherwise as in `trimer.training_embeddings`;
-- in_training: whether the sequence is in the training data; reason: why there is no prediction.
-"""
+"""Predicts labels of molecules, proteins, peptides and residues; columns: see docs/reference/files.md."""
 
 from __future__ import annotations
 
 import functools
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +32,6 @@ if TYPE_CHECKING:
 
     from trimer.checkpoint import Loaded
     from trimer.models.labelled_model import Labelled
-
-log = logging.getLogger(__name__)
 
 
 class LabelPredictor(SequencePredictor):

@@ -27,7 +27,9 @@ COLUMNS = (
     "library_inchikey",
     "library_precursor_mz",
     "library_cosine",
+    "library_reason",
 )
+NO_LIBRARY = "no library is given: name a file of spectra with library=<file>"
 
 
 class SpectrumLibrary:
@@ -50,10 +52,6 @@ class SpectrumLibrary:
         self.ppm = ppm
         log.info("library=%s: %s, %s usable", path, counted(len(table), "spectra"), f"{len(self.table):,}")
 
-    def nearest(self, spectra: SpectrumTable) -> list[dict[str, Any]]:
-        """The columns of the most similar library spectrum for each cleaned spectrum; empty without a shared peak."""
-        return [self.columns(hit) for hit in self.search(spectra)]
-
     def search(self, spectra: SpectrumTable) -> list[tuple[int, float] | None]:
         """Row in `table` and cosine of the most similar spectrum for each cleaned one; None without a shared peak.
 
@@ -71,10 +69,10 @@ class SpectrumLibrary:
             hits += [(row, cosine) if cosine > 0 else None for row, cosine in scored]
         return hits
 
-    def columns(self, hit: tuple[int, float] | None) -> dict[str, Any]:
-        """The columns of a hit of `search`, by the names in COLUMNS."""
+    def columns(self, hit: tuple[int, float] | None, precursor_mz: float) -> dict[str, Any]:
+        """The columns of a hit of `search` by the names in COLUMNS, or the reason why there is none."""
         if hit is None:
-            return {}
+            return {"library_reason": self._reason_of_no_hit(precursor_mz)}
         row, cosine = hit
         spectrum = fill_smiles(self.table.take(np.array([row])))
         smiles, key, mz = (spectrum[name][0] for name in ("smiles", "inchikey", "precursor_mz"))
@@ -86,3 +84,10 @@ class SpectrumLibrary:
             "library_precursor_mz": float(mz) if np.isfinite(mz) else None,
             "library_cosine": round(min(cosine, 1.0), 4),
         }
+
+    def _reason_of_no_hit(self, precursor_mz: float) -> str:
+        if self.ppm is None:
+            return "no spectrum of the library shares a peak with this one"
+        if not np.isfinite(precursor_mz):
+            return "no precursor m/z is stated: set library_ppm=null to compare with spectra of any precursor m/z"
+        return f"no spectrum of the library within {self.ppm:g} ppm of the precursor m/z shares a peak with this one"

@@ -1,19 +1,4 @@
-"""Generates ranked molecules for spectra.
-
-Columns of the table:
-- row, id, precursor_mz, adduct: of the spectrum, as in the input;
-- rank: rank of the molecule among all candidates of the spectrum, by `generator.rank`; candidates: number of different
-  molecules; agreeing: number of them that agree with the precursor (empty if this cannot be checked);
-- smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
-  `trimer.generation.candidates`;
-- agrees: whether ppm_error lies within `tolerance_ppm`; empty if adduct or precursor m/z are unknown, none is assumed;
-- p_molecule, p_formula: calibrated probabilities that it is the right molecule, and has the right formula
-  (`trimer.evaluation.candidate_calibration`);
-- similarity_to_training: highest Tanimoto similarity to a training molecule (`trimer.training_molecules`);
-- library_...: the most similar spectrum of `library` (`trimer.prediction.library_search`);
-- in_training: whether the spectrum, or its molecule if the input names it, is in the training data;
-- reason: why a spectrum has no prediction.
-"""
+"""Generates ranked molecules for spectra. docs/reference/files.md describes the columns of the table."""
 
 from __future__ import annotations
 
@@ -38,7 +23,7 @@ from trimer.evaluation.candidate_trust import COLUMNS as TRUST_COLUMNS
 from trimer.evaluation.candidate_trust import CandidateTrust
 from trimer.generation.candidates import agrees
 from trimer.prediction.library_search import COLUMNS as LIBRARY_COLUMNS
-from trimer.prediction.library_search import SpectrumLibrary
+from trimer.prediction.library_search import NO_LIBRARY, SpectrumLibrary
 from trimer.prediction.pages import is_page, page_settings
 from trimer.prediction.prediction_tables import MoleculeFile, Write
 from trimer.prediction.predictor import Predictor, Records
@@ -167,8 +152,10 @@ class MoleculePredictor(Predictor):
             log.info("library_...: empty, because no library is given; name a file of spectra with library=<file>")
         hits = [None] * len(rows) if self.library is None else self.library.search(cleaned)
         for index, (row, hit) in enumerate(zip(rows, hits, strict=True)):
-            if self.library is not None:
-                heads[row] |= self.library.columns(hit)
+            if self.library is None:
+                heads[row]["library_reason"] = NO_LIBRARY
+            else:
+                heads[row] |= self.library.columns(hit, cleaned["precursor_mz"][index])
             if self.page:
                 nearest = None if self.library is None or hit is None else self.library.table.peaks(hit[0])
                 self.spectra[row + 1] = CardSpectrum(*cleaned.peaks(index), library=nearest)

@@ -33,12 +33,11 @@ class SequencePredictor(Predictor):
     The columns `row`, `id`, `sequence` (as in the input), `in_training` and `reason` are filled here.
     """
 
-    plural = "sequences"
-
     def __init__(self, loaded: Loaded, cfg: DictConfig):
         super().__init__(loaded, cfg)
         self.data, self.entity = loaded.contract["data"], loaded.study.entity
         self.kind = KINDS[self.entity](loaded.tokenizer)
+        self.plural = self.kind.plural
         self.reading: dict[str, Any] = {"column": cfg.column, "id_column": cfg.id_column, **read_as(cfg, self.data)}
 
     def writer(self, output: str | Path) -> PredictionFile:
@@ -52,7 +51,7 @@ class SequencePredictor(Predictor):
             reason = reason or next(filter(None, records.reasons), None)
             yield records
         self.kind.spelling.warn()
-        log.info("%s, %s usable", counted(first, "sequences"), f"{usable:,}")
+        log.info("%s, %s usable", counted(first, self.plural), f"{usable:,}")
         if first and not usable:
             log.warning(
                 "none of the %s rows of %s can be used, for example %s; check that the suffix fits the format (.csv, "

@@ -71,7 +71,8 @@ class LibraryFile:
     def __init__(
         self, output: str | Path, channels: list[Channel], min_intensity: float = 0.01, max_fragments: int = 20
     ):
-        self.path = library_path(output)
+        wanted = f"a spectral library needs one of the suffixes {', '.join(FORMATS)}"
+        self.path = output_path(output, FORMATS, wanted)
         self.channels, self.min_intensity, self.max_fragments = channels, min_intensity, max_fragments
         self.peptides = self.fragments = self.unseen = 0
         self.without: list[tuple[int, str, str, str]] = []
@@ -154,8 +155,3 @@ class LibraryFile:
             else ""
         )
         return text + (f", {len(self.without):,} without a prediction (see {self.reasons})" if self.without else "")
-
-
-def library_path(output: str | Path) -> Path:
-    """The path of a library; errors as in `output_path`, for the suffixes in FORMATS."""
-    return output_path(output, FORMATS, f"a spectral library needs one of the suffixes {', '.join(FORMATS)}")

@@ -47,8 +47,8 @@ def molecule_png(smiles: str | None, width: int = 300, height: int = 220, shared
         options.legendFontSize = 16
         drawer.DrawMolecule(Chem.MolFromSmiles(""), legend="no molecule" if not smiles else "not readable")
         drawer.FinishDrawing()
-        return drawer.GetDrawingText()
-    _draw(drawer, molecule, width, shared_with, clear=True)
+    else:
+        _draw(drawer, molecule, width, shared_with, clear=True)
     return drawer.GetDrawingText()
 
 

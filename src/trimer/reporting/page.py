@@ -32,7 +32,7 @@ from trimer.reporting.spectrum_cards import similarities, spectrum_cards
 from trimer.reporting.style import page_chart
 from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, Column, ResultTable
 from trimer.reporting.templates import render
-from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, verdict
+from trimer.reporting.verdicts import CERTAIN, no_shared_molecules, verdict
 from trimer.stopping_rule import StoppingTrace
 
 DRAWING = (150, 110)  # pixels of a molecule in a table
@@ -149,22 +149,18 @@ def _header(name: str, facts: Sequence[str], subtitle: str, table: ResultTable, 
     values = methods[-1]["values"] if methods else {}
     metrics = [metric for metric in table.columns if not metric.endswith(DIFFERENCE)]
     names = [metric for metric in HEADLINES if metric in values] or metrics[:FIGURES]
-    headlines = []
+    headlines: list[dict[str, Any]] = []
     for metric in names:
         if math.isfinite(values.get(metric, math.nan)):
+            shown = table.column(metric)
+            value, _, error = shown.show(values[metric], values.get(metric + ERROR)).partition(" ± ")
             judged = verdict(metric, methods[-1]["method"], table, no_lookup)
-            headlines.append(_headline(metric, table.column(metric), values, judged))
+            headlines.append({"label": shown.label, "value": value, "error": error, "verdict": judged})
     compared = any(headline["verdict"].sign for headline in headlines)
     oracle = any(row["kind"] == "bound" for row in table.rows)
     facts = facts if name != facts[0] else facts[1:]
-    shown = {"headlines": headlines, "compared": compared, "certain": CERTAIN, "oracle": oracle}
-    return render("header.html", name=name, facts=facts, subtitle=subtitle, **shown)
-
-
-def _headline(name: str, shown: Column, values: Mapping[str, float], judged: Verdict) -> dict[str, Any]:
-    """One number of the run with its standard error, and how it compares with the best baseline."""
-    value, _, error = shown.show(values[name], values.get(name + ERROR)).partition(" ± ")
-    return {"label": shown.label, "value": value, "error": error, "verdict": judged}
+    content = {"headlines": headlines, "compared": compared, "certain": CERTAIN, "oracle": oracle}
+    return render("header.html", name=name, facts=facts, subtitle=subtitle, **content)
 
 
 def _results(table: ResultTable, note: str) -> Markup:

@@ -71,10 +71,11 @@ class PredictionPage:
         without = sum(group[0]["reason"] is not None for group in groups)
         subtitle = f"{len(groups) - without:,} of {len(groups):,} {self.what} have a prediction"
         subtitle += f", {without:,} have a reason why there is none." if without else "."
+        ckpt = self.about.get("Checkpoint")  # a shipped model, or a run folder such as `demo/<time>-<random>`
         write_page(
             path,
             title=self.title,
-            data=" · model ".join([self.source, *map(last_parts, filter(None, [self.about.get("Checkpoint")]))]),
+            data=f"{self.source} · model {'/'.join(Path(ckpt).parts[-2:])}" if ckpt else self.source,
             subtitle=f"{subtitle} All rows and columns are in {rows_path(path).name}.",
             table=ResultTable(),
             predictions=[],
@@ -164,11 +165,6 @@ class PeptidePage(PredictionPage):
             ),
         }
         self.write(path, columns, rows, sections)
-
-
-def last_parts(ckpt: str) -> str:
-    """The name of a shipped model, or the last two parts of the path of a run: `demo/<time>-<random>`."""
-    return "/".join(Path(ckpt).parts[-2:])
 
 
 def rows_path(path: Path) -> Path:

@@ -36,7 +36,7 @@ _NOT_SETTINGS = re.compile(
     r"[+~]*(seed$|resume$|from_run$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$|data\.split\.fold$)"
 )
 _SPLITS = ("test", "val")
-COSTS = ("seconds", "memory_mb")
+COSTS = ("seconds", "memory_mb")  # of a training
 OF_LABELS = ("accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2", "spearman")
 SETTINGS_SHOWN, METRICS_SHOWN = 3, 4  # columns of the table in the terminal
 
@@ -232,12 +232,13 @@ def _read_run(path: Path, root: Path) -> Run:
         settings = {"command": record["command"], **settings}
     seed, config = pairs.get("seed", (record.get("seeds") or {}).get("seed")), run_config(path)
     objective, fold = config.get("objective"), fold_of(config)
+    costs = {name: result[name] for name in COSTS if result.get(name) is not None}
     return Run(
         folder=str(path.relative_to(root)) if path != root else path.name,
         status=result.get("status", "unfinished" if not job.get("exit") else "failed"),
         settings=settings,
         seed=None if seed is None else str(seed),
-        metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | _costs(result)).items()},
+        metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | costs).items()},
         objective=objective,
         error=result.get("error"),
         config=settings_of(config, record),
@@ -256,11 +257,6 @@ def _result_table(run: Path) -> ResultTable | None:
         return None if path is None else ResultTable.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a result table ({error}); repeat the evaluation") from error
-
-
-def _costs(result: Mapping) -> dict[str, float]:
-    """Time and memory of a training."""
-    return {name: result[name] for name in COSTS if result.get(name) is not None}
 
 
 def _best(summary: Summary) -> Group | None:

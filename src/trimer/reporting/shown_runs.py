@@ -85,9 +85,7 @@ def best_first(summary: Summary, metric: str) -> list[Run]:
 
 def best_group(shown: Shown) -> Group | None:
     """The best group by the metric that is compared."""
-    known = [group for group in shown.summary.groups if shown.metric in group.metrics]
-    sign = 1 if shown.summary.column(shown.metric).lower_is_better else -1
-    return min(known, key=lambda group: sign * group.metrics[shown.metric][0]) if known else None
+    return next((group for group in ordered_groups(shown) if shown.metric in group.metrics), None)
 
 
 def ordered_groups(shown: Shown) -> list[Group]:

@@ -138,18 +138,17 @@ def shortened(text: str, letters: int = LETTERS) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
-def panel(xs: tuple[float, float], ys: tuple[float, float], size: tuple[int, int] = SIZE) -> Plot:
+def panel(xs: tuple[float, float], ys: tuple[float, float]) -> Plot:
     """A plot with an inner window, outside of which lines are cut off."""
-    return Plot(*size, xs, ys, MARGINS)
+    return Plot(*SIZE, xs, ys, MARGINS)
 
 
-def axes(plot: Plot, across: Mapping[float, str], up: Mapping[float, str], name: str, low_line: bool = True) -> None:
+def axes(plot: Plot, across: Mapping[float, str], up: Mapping[float, str], name: str) -> None:
     """Grid lines and labels at data values, and the name of the horizontal axis."""
     for value, label in up.items():
         plot.path(f"M{plot.left} {plot.y(value)}H{plot.right}", kind="grid")
         plot.text(plot.left - 6, plot.y(value) + 4, label, anchor="end")
-    if low_line:
-        plot.path(f"M{plot.left} {plot.bottom}H{plot.right}", kind="axis")
+    plot.path(f"M{plot.left} {plot.bottom}H{plot.right}", kind="axis")
     for value, label in across.items():
         plot.path(f"M{plot.x(value)} {plot.bottom}v4", kind="axis")
         plot.text(plot.x(value), plot.bottom + 16, label)

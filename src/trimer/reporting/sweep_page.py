@@ -11,6 +11,7 @@ import json
 import math
 import os
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,10 @@ def _position(value: float) -> float | None:
 
 def _header(shown: Shown, title: str) -> Markup:
     summary, unit = shown.summary, shown.summary.column(shown.metric)
-    states: dict[str, int] = {}
-    for run in summary.runs:
-        states[run.status] = states.get(run.status, 0) + 1
+    states = Counter(run.status for run in summary.runs)
     figures = [{"name": "Runs", "value": f"{len(summary.runs):,}", "note": counted(len(summary.groups), "settings")}]
     finished = ", ".join(f"{count:,} {status}" for status, count in states.items() if status != "ok")
-    figures.append({"name": "Finished", "value": f"{states.get('ok', 0):,}", "note": finished or "all"})
+    figures.append({"name": "Finished", "value": f"{states['ok']:,}", "note": finished or "all"})
     best = summary.best or best_group(shown)
     if best is not None:
         mean, deviation, count = best.metrics[shown.metric]

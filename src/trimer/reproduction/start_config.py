@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trimer.errors import InputError
-from trimer.resuming import ABSENT, key_of, nearest_run, set_value
+from trimer.resuming import ABSENT, dotted_values, key_of, nearest_run, set_value
 from trimer.run import RunFolder
 
 NEW = {"resume", "from_run", "n_jobs"}  # keys of a command line, not of a training
@@ -74,8 +74,6 @@ def refers_to_keys(text: str) -> bool:
 
 def earlier_references(config: dict[str, Any], record: dict[str, Any]) -> dict[str, str]:
     """References of a run of an earlier version, which did not record them: to the seed and to absolute folders."""
-    from trimer.resuming import dotted_values
-
     folders = {name: str(folder) for name, folder in (config.get("paths") or {}).items()}
     folders = {name: folder for name, folder in folders.items() if name == "run" or Path(folder).is_absolute()}
     followers = dict.fromkeys((record.get("seeds") or {}).get("keys") or (), "${seed}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trimer.building import build
+from trimer.building import build, check, check_allowed, located
 from trimer.counts import counted
 from trimer.errors import ConfigError
 from trimer.studies.settings import MOLECULES, check_predict_settings
@@ -59,7 +59,6 @@ class MoleculeStudy(Study):
 
     def generator(self, cfg: DictConfig) -> MoleculeGenerator:
         """The generator of the checkpoint, with the changes of the command."""
-        from trimer.building import check
         from trimer.checkpoint import changed
 
         settings = changed(self.loaded.contract["task"].get("generator") or DEFAULT_GENERATOR, cfg.get("generator"))
@@ -220,7 +219,5 @@ class MoleculeStudy(Study):
 
 def generates_molecules(data: Mapping[str, Any]) -> bool:
     """Whether a model of these data generates molecules: the data have molecules as labels."""
-    from trimer.building import check_allowed, located
-
     check_allowed(data["_target_"], "data")
     return getattr(located(data["_target_"], "data"), "has_labels", True)

@@ -5,7 +5,6 @@ Shapes: B spectra, L residues of a peptide, S cleavage sites of a batch (sum of 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -20,8 +19,6 @@ from trimer.errors import ConfigError
 from trimer.metrics.fragment_metrics import PER_SPECTRUM, per_spectrum, summary
 from trimer.models.fragment_model import Fragments
 from trimer.tasks.headed import HeadedTask
-
-log = logging.getLogger(__name__)
 
 LOSSES = ("spectral_angle", "absolute")
 

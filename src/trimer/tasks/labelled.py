@@ -5,7 +5,6 @@ Shapes: B sequences, K outputs, C classes, R residues.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -23,8 +22,6 @@ from trimer.models.labelled_model import Labelled, check_pooling
 from trimer.models.lora import add_lora, check_installed
 from trimer.optim import depth_scales, parameter_groups, weight_decay
 from trimer.tasks.headed import HeadedTask
-
-log = logging.getLogger(__name__)
 
 
 class CollectedOutputs(Metric):

@@ -13,7 +13,7 @@ from trimer.accelerators.static_gpu import StaticGpuTrainer
 from trimer.accelerators.trainer import StaticTrainer
 from trimer.errors import ConfigError
 from trimer.flat import Rows
-from trimer.models.memory import needs_checkpointing, training_bytes
+from trimer.models.memory import USABLE, training_bytes
 from trimer.protocols import compile_parts
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def _needs_checkpointing(encoder: nn.Module, trainer: Any, sharded: bool) -> boo
     devices = trainer.world_size if sharded else 1
     memory = torch.cuda.get_device_properties(device).total_memory
     required = training_bytes(encoder, tokens, trainer.precision, devices)
-    enabled = needs_checkpointing(encoder, tokens, trainer.precision, devices, memory=memory)
+    enabled = required > USABLE * memory
     log.info(
         "activation checkpointing is %s: training on %s tokens per batch needs about %.0f GB without it, the GPU has "
         "%.0f GB",

@@ -52,16 +52,13 @@ class Seq2Seq(Task):
         super().check_parts(data)
         check_chunked_loss(self.chunked_loss, self.net, self.label_smoothing)
 
-    def _logits(self, batch: PairBatch) -> Tensor:
-        return self.net(batch.source, batch.target)  # (T, V)
-
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         inputs = (batch.source, batch.target)
         loss = token_loss(self.net, inputs, batch.labels, self.chunked_loss, self.label_smoothing)
         return self.record_loss(loss, label_count(batch.labels), tokens=batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        logits = self._logits(batch).float()
+        logits = self.net(batch.source, batch.target).float()  # (T, V)
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         correct = (logits.argmax(-1) == batch.labels).sum()
         self.loss.update(loss, label_count(batch.labels), correct)

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from trimer.accelerators.stacks import XLA_TYPES
 from trimer.errors import ConfigError, TrimerError
-from trimer.optim import EPOCH_LOSS
+from trimer.optim import EPOCH_LOSS, parameter_groups, weight_decay
 from trimer.protocols import Encoder, missing_members
 from trimer.tasks.network_setup import choose_checkpointing, compile_network, shard, zero_gradients
 from trimer.tasks.plain_lightning import PlainLightning
@@ -136,8 +136,6 @@ class Task(PlainLightning):
             self._sharded = True
 
     def configure_optimizers(self):
-        from trimer.optim import parameter_groups, weight_decay
-
         if self.optimizer_factory is None:
             raise TrimerError("this task was built for prediction and has no optimizer: pass optimizer= to train it")
         groups = parameter_groups(self.net, weight_decay(self.optimizer_factory))

@@ -86,6 +86,20 @@ def test_every_record_gets_an_overlap_and_every_stage_a_count():
     assert "pre, train: 1 of 5 by InChIKey block 1" in text and "not known what public weights x was trained on" in text
 
 
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["x"], "0 of 1 molecule was in train"),
+        (["a"], "1 of 1 molecule was in train"),
+        (["a", "x"], "1 of 2 molecules was in train"),
+        (["x", "y"], "0 of 2 molecules were in train"),
+    ],
+)
+def test_noun_and_verb_of_the_summary_agree_with_the_number(names, sentence):
+    overlap = training_overlap(stages(), {"molecule": text_keys(names)})
+    assert sentence in overlap.lines("molecules")[0]
+
+
 def test_without_keys_the_overlap_is_unknown():
     overlap = training_overlap(None, {"protein": text_keys(["a", "b"])})
     assert overlap.rows == ["unknown", "unknown"]

@@ -5,12 +5,15 @@ Source: Devlin et al. 2019, "BERT", section 3.1; Lin et al. 2023 (ESM-2) use the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from trimer.data.core.draws import STEP, mix, positions, uniform
 from trimer.tokenizers.alphabet import Alphabet
 
 
+@dataclass(eq=False)
 class Masking:
     """Chooses the tokens to predict and corrupts them.
 
@@ -20,26 +23,20 @@ class Masking:
     end_ratio: the ratio changes linearly to this value over total_steps optimiser steps, then stays.
     """
 
-    def __init__(
-        self,
-        ratio: float,
-        mask: float,
-        replace: float,
-        end_ratio: float | None = None,
-        total_steps: int | None = None,
-    ):
-        for name, value in (("ratio", ratio), ("end_ratio", ratio if end_ratio is None else end_ratio)):
-            if not 0 < value <= 1:
+    ratio: float
+    mask: float
+    replace: float
+    end_ratio: float | None = None
+    total_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("ratio", self.ratio), ("end_ratio", self.end_ratio)):
+            if value is not None and not 0 < value <= 1:
                 raise ValueError(f"{name}={value} must be above 0 and at most 1")
-        if min(mask, replace) < 0 or mask + replace > 1 + 1e-9:
-            raise ValueError(f"mask={mask} and replace={replace} must be 0 or more and sum to at most 1")
-        if end_ratio is not None and (total_steps is None or total_steps < 1):
-            raise ValueError(f"end_ratio={end_ratio} needs total_steps, the optimiser steps to get there")
-        self.ratio = ratio
-        self.mask = mask
-        self.replace = replace
-        self.end_ratio = end_ratio
-        self.total_steps = total_steps
+        if min(self.mask, self.replace) < 0 or self.mask + self.replace > 1 + 1e-9:
+            raise ValueError(f"mask={self.mask} and replace={self.replace} must be 0 or more and sum to at most 1")
+        if self.end_ratio is not None and (self.total_steps is None or self.total_steps < 1):
+            raise ValueError(f"end_ratio={self.end_ratio} needs total_steps, the optimiser steps to get there")
 
     def ratio_at(self, step: int) -> float:
         """The masking ratio at an optimiser step, counted from 0."""

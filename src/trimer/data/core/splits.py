@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,6 @@ from scipy.sparse.csgraph import connected_components
 from trimer.counts import counted
 from trimer.data.core.mapped import ranges
 from trimer.errors import ConfigError, InputError
-
-log = logging.getLogger(__name__)
 
 Keys = Mapping[str, Sequence | np.ndarray]  # name of a key -> its value in each row
 
@@ -56,8 +53,10 @@ class Split:
                 f"the split by {manifest.get('method')} leaves {', '.join(empty)} empty ({len(codes):,} rows): "
                 "use more data, other fractions, or fewer keys"
             )
-        facts = {"rows": len(codes), "sizes": sizes, "unused": int((codes == UNUSED).sum()), "sha256": _digest(codes)}
-        return cls(codes, tuple(names), {**manifest, **facts})
+        sha256 = hashlib.sha256(codes.tobytes()).hexdigest()
+        facts = {"rows": len(codes), "sizes": sizes, "unused": int((codes == UNUSED).sum()), "sha256": sha256}
+        others = {key: value for key, value in manifest.items() if key not in facts}  # in their order
+        return cls(codes, tuple(names), others | facts)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -96,8 +95,7 @@ class Split:
             np.minimum(self.codes, len(self.names))
         ]
         codes[train[inside.rows("val")]] = 1
-        facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
-        return Split.build(codes, names, **facts, validation={"share": share, "seed": seed})
+        return Split.build(codes, names, **self.manifest, validation={"share": share, "seed": seed})
 
     def limited(self, count: int, seed: int = 0) -> Split:
         """The same split with at most `count` rows of train, drawn by the seed; the other train rows are unused."""
@@ -105,8 +103,7 @@ class Split:
             raise ConfigError(f"data.split.train_limit={count} must be 1 or more, or null")
         codes = self.codes.copy()
         codes[np.random.default_rng(seed).permutation(self.rows(self.names[0]))[count:]] = UNUSED
-        facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
-        return Split.build(codes, self.names, **facts, train_limit=count)
+        return Split.build(codes, self.names, **self.manifest, train_limit=count)
 
     def spread(self, rows: np.ndarray, count: int) -> Split:
         """This split of `rows` as a split of all `count` rows; the other rows are unused."""
@@ -114,8 +111,7 @@ class Split:
             return self
         codes = np.full(count, UNUSED, np.uint8)
         codes[rows] = self.codes
-        facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
-        return Split.build(codes, self.names, **facts)
+        return Split.build(codes, self.names, **self.manifest)
 
     def overlap(self, keys: Keys) -> list[dict]:
         """For every key and every split except the first (train): how many values and rows also occur in the first.
@@ -328,7 +324,3 @@ def _numbered(values: Sequence | np.ndarray, count: int) -> np.ndarray:
         np.int64,
         count,
     )
-
-
-def _digest(codes: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(codes).tobytes()).hexdigest()

@@ -69,9 +69,8 @@ class StaticPlan:
         sizes = np.ceil(np.asarray(lengths).reshape(len(lengths), -1) * growth).astype(np.int64)
         self.rows = np.arange(len(sizes)) if rows is None else np.asarray(rows)
         self.seed, self.multiple, self.shuffle = seed, multiple, shuffle
-        order = np.random.default_rng([seed, len(sizes)]).permutation(
-            len(sizes)
-        )  # short and long sequences in random order
+        # Short and long sequences in random order.
+        order = np.random.default_rng([seed, len(sizes)]).permutation(len(sizes))
         capacity = row_capacity(sizes[order], row_length, tokens_per_batch)
         row_of = np.empty(len(sizes), np.int64)
         row_of[order] = pack(sizes[order], capacity, most_in_row(sizes, capacity))

@@ -63,6 +63,7 @@ TERMS = {
 ROW_KINDS = ("compounds", "flavors")
 
 
+@dataclass(eq=False)
 class FooDB:
     """Compounds of FooDB's CSV release in `folder`: Compound.csv and, for terms, two more tables.
 
@@ -77,26 +78,20 @@ class FooDB:
     dropped, and their number is logged. Tested on small files of this layout, not on the release.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        label: str = "superklass",
-        terms: int = 50,
-        rows: str = "compounds",
-        limit: int | None = None,
-    ):
-        check_limit(limit)
-        if label not in (*CLASSES, *TERMS):
-            raise ValueError(f"label={label} must be one of {', '.join((*CLASSES, *TERMS))}")
-        if rows not in ROW_KINDS:
-            raise ValueError(f"rows={rows} must be one of {', '.join(ROW_KINDS)}")
-        if terms < 1:
-            raise ValueError(f"terms={terms} must be 1 or more")
-        self.folder = folder
-        self.label = label
-        self.terms = terms
-        self.rows = rows
-        self.limit = limit
+    folder: str
+    label: str = "superklass"
+    terms: int = 50
+    rows: str = "compounds"
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_limit(self.limit)
+        if self.label not in (*CLASSES, *TERMS):
+            raise ValueError(f"label={self.label} must be one of {', '.join((*CLASSES, *TERMS))}")
+        if self.rows not in ROW_KINDS:
+            raise ValueError(f"rows={self.rows} must be one of {', '.join(ROW_KINDS)}")
+        if self.terms < 1:
+            raise ValueError(f"terms={self.terms} must be 1 or more")
 
     def files(self) -> list[Path]:
         """The tables to read; InputError if one is missing."""

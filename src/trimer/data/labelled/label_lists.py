@@ -32,7 +32,8 @@ class ListedLabels:
         if not self.lists:
             yield from self.source.chunks(columns)
             return
-        names = class_of_text(name for table in self.source.chunks(columns) for name in self._names(table))
+        cells = (cell for table in self.source.chunks(columns) for cell in self._cells(table) if cell is not None)
+        names = class_of_text(name for cell in cells for name in cell)
         labels = sorted(set(names.values()))
         if not labels:
             raise InputError(
@@ -45,9 +46,6 @@ class ListedLabels:
         (texts,) = table.labels.values()
         known = [None if text is None or spelling(text) in self.missing else text for text in texts]
         return [None if text is None else listed(text, self.separator) for text in known]
-
-    def _names(self, table: LabelTable) -> Iterator[str]:
-        return (name for cell in self._cells(table) if cell is not None for name in cell)
 
     def _spread(self, table: LabelTable, names: dict[str, str], labels: Sequence[str]) -> LabelTable:
         cells = [None if cell is None else {names[text] for text in cell} for cell in self._cells(table)]

@@ -5,7 +5,6 @@ Shapes: n rows, K labels.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,8 +17,6 @@ from trimer.data.labelled.label_checks import check_numbers, warn_of_lists
 from trimer.data.labelled.label_duplicates import Duplicates, resolved
 from trimer.data.labelled.residue_labels import numbered_residues
 from trimer.targets import target_of
-
-log = logging.getLogger(__name__)
 
 Numbered = tuple[list[str], np.ndarray | Ragged, np.ndarray]
 

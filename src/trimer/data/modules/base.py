@@ -195,15 +195,11 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
         return evaluation_loader(dataset, lengths, rows, **self._loading())
 
     def _loading(self) -> dict[str, Any]:
-        trainer = self._attached_trainer()
-        return {"tokens_per_batch": self.tokens_per_batch, "trainer": trainer, "num_workers": self.num_workers}
-
-    def _attached_trainer(self) -> L.Trainer:
         if self.trainer is None:
             raise RuntimeError(
                 f"{type(self).__name__} has no trainer: its loaders are called by trainer.fit(model, data)"
             )
-        return self.trainer
+        return {"tokens_per_batch": self.tokens_per_batch, "trainer": self.trainer, "num_workers": self.num_workers}
 
 
 class SplitData(PreparedData):

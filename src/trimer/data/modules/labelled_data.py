@@ -83,7 +83,6 @@ class LabelledSequences(LabelledSplitData):
 
     kind = "labelled"
     batch = LabelledBatch
-    has_labels = True
     labels: np.ndarray | Ragged  # (n,) int64, (n, K) float32 with NaN, or int64 of each residue
     used: np.ndarray  # (n,) bool: rows with a label, without dropped duplicates
 

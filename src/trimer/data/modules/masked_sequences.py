@@ -71,8 +71,6 @@ class MaskedSequences(SplitData):
     batch = MaskedBatch
     has_labels = True
 
-    kind: str
-
     def __init__(
         self,
         entity: str,

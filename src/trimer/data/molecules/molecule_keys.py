@@ -89,7 +89,7 @@ def molecule_table(
     prepared in shards; null: they are read from the source. The manifest holds the drop report (`drops`): unreadable
     molecules, and duplicates by canonical SMILES.
     """
-    recipe = table_recipe(source, stereo)
+    recipe = {"layout": LAYOUT, "source": source.fingerprint(), "stereo": stereo}
     folder = cache_folder(cache_root, "molecules", recipe)
 
     def build(writer: StoreWriter) -> None:
@@ -105,11 +105,6 @@ def molecule_table(
         log.info("keys of molecules in %s\n%s", folder, report)
 
     return cached_store(folder, build)
-
-
-def table_recipe(source: MoleculeSource, stereo: bool) -> dict:
-    """All settings that shape the table of a source."""
-    return {"layout": LAYOUT, "source": source.fingerprint(), "stereo": stereo}
 
 
 def distinct(pieces: Iterable[Piece], report: DropReport) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:

@@ -19,7 +19,7 @@ from trimer.data.core.label_table import check_limit, settings_text
 from trimer.data.peptides.annotated_spectra import SERIES, Spectrum
 from trimer.data.peptides.fragment_records import read_alphabase, read_deepphospho, read_maxquant, read_prosit
 from trimer.data.peptides.library_tables import is_library, read_library
-from trimer.data.peptides.library_texts import is_msp, is_mzspeclib, read_msp_library, read_mzspeclib
+from trimer.data.peptides.library_texts import is_msp, read_msp_library, read_mzspeclib
 from trimer.data.peptides.peptide_tables import HDF5
 from trimer.data.peptides.psm_quality import FDR, check_fdr
 from trimer.data.text.content import content_digest
@@ -213,7 +213,7 @@ def find_layout(path: Path) -> str:
         if '"format_version"' in text:
             raise InputError(f"{path} is mzSpecLib in JSON: convert it to the text form (mzspeclib convert -f text)")
         return "deepphospho"
-    if is_mzspeclib(text):
+    if text.lstrip("\ufeff \n\r").lower().startswith("<mzspeclib"):
         return "mzspeclib"
     if is_msp(text):
         return "msp"

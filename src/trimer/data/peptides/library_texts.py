@@ -129,11 +129,6 @@ def _msp_peak(text: str, line: int) -> tuple[str, str, int]:
 # ---------------------------------------------------------------- mzSpecLib
 
 
-def is_mzspeclib(start: str) -> bool:
-    """Whether a text is the start of an mzSpecLib file."""
-    return start.lstrip("\ufeff \n\r").lower().startswith("<mzspeclib")
-
-
 def read_mzspeclib(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
     """Spectra of mzSpecLib (text form): `MS:1003270|proforma peptidoform ion notation=AC[UNIMOD:4]K/2`."""
     empty = True

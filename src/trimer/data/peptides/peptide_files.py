@@ -24,7 +24,6 @@ from trimer.data.peptides.peptide_values import (
     ReadValue,
     read_charge,
     read_charge_to_6,
-    read_nothing,
     read_observed,
     read_retention,
 )
@@ -240,7 +239,7 @@ class PeptideFiles(NamedFiles):
     def _value(self, table: TableFile, layout: Layout, notation: str) -> tuple[str | None, ReadValue]:
         """The column of the label (None: the charge is part of the peptide text), and the reader of its cells."""
         if self.what == NOTHING:
-            return None, read_nothing
+            return None, lambda cell: None
         if self.what == "retention":
             return _required(table, "retention", layout.retention), read_retention
         if self.what == "charges" and layout.observed and layout.observed in table and not self.charge:

@@ -55,7 +55,8 @@ def open_table(path: Path, layout: str | None = None) -> TableFile:
         return _psm_table(path, (layout or "").partition(":")[2] or "infer")
     start = next(read_chunks(path, 1 << 12), b"")
     if start.startswith(HDF5):
-        return _hdf_table(path)
+        columns = precursor_columns(path)
+        return ColumnTable(path, list(columns), lambda name: _as_texts(columns[name]))
     if start.lstrip()[:1] == b"{":
         return _deepphospho_table(path)
     return TableFile(path)
@@ -71,11 +72,6 @@ def optional(name: str, path: Path) -> ModuleType:
 
 
 # ---------------------------------------------------------------- alphabase
-
-
-def _hdf_table(path: Path) -> ColumnTable:
-    columns = precursor_columns(path)
-    return ColumnTable(path, list(columns), lambda name: _as_texts(columns[name]))
 
 
 def precursor_columns(path: Path) -> dict[str, np.ndarray]:

@@ -17,11 +17,6 @@ class BadValue(ValueError):
     """A cell is not a retention time or not a charge; the message is the reason."""
 
 
-def read_nothing(cell: str | None) -> None:
-    """No label, for peptides to predict for."""
-    return None
-
-
 def read_retention(cell: str | None) -> str | None:
     """A finite number as text; None for an empty cell."""
     if cell is None:

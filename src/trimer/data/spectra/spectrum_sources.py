@@ -31,14 +31,11 @@ class SpectralFiles(NamedFiles):
         return find_files(self.paths, WANTED, folders=True)
 
     def fingerprint(self) -> str:
-        return content_digest(self._contents())
+        return content_digest([file for path in self.files() for file in spectrum_files(path)])
 
     def chunks(self) -> Iterator[SpectrumTable]:
         """One table with all spectra, so that duplicates across files are recognised."""
         yield SpectrumTable.concatenate([read_spectra(file) for file in self.files()])
-
-    def _contents(self) -> list[Path]:
-        return [file for path in self.files() for file in spectrum_files(path)]
 
 
 class PublishedLibrary(DownloadedFile, SpectralFiles):

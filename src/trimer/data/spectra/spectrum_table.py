@@ -56,9 +56,7 @@ class SpectrumTable:
     ) -> SpectrumTable:
         """Create a table: checks the shapes, converts the types, and fills missing fields."""
         n = len(offsets) - 1
-        full: dict[str, np.ndarray] = {}
-        for key in TEXT:
-            full[key] = _text(columns.get(key), n)
+        full = {key: _text(columns.get(key), n) for key in TEXT}
         for key, (dtype, missing) in NUMBERS.items():
             values = columns.get(key)
             full[key] = np.full(n, missing, dtype) if values is None else np.asarray(values, dtype=dtype)

@@ -68,9 +68,8 @@ def _dna(sequences: Ragged) -> dict[int, str]:
 def _without_stops(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
     values, offsets = sequences.values, sequences.offsets
     problems: dict[int, str] = {}
-    if (
-        values.min(initial=255) <= STOP and (values == STOP).any()
-    ):  # letters have larger codes, so the minimum is a fast test
+    # Letters have larger codes, so the minimum is a fast test.
+    if values.min(initial=255) <= STOP and (values == STOP).any():
         last = offsets[1:][sequences.lengths > 0] - 1
         keep = np.ones(len(values), bool)
         keep[last] = values[last] != STOP

@@ -56,7 +56,11 @@ class TableFile:
         check_table(path, start)
         self.parquet = start[:4] == b"PAR1"
         self.unit = "row" if self.parquet else "line"
-        self.header = self._parquet_header() if self.parquet else self._text_header()
+        if self.parquet:
+            with self._parquet_file() as file:
+                self.header = list(file.schema_arrow.names)
+        else:
+            self.header = [name.strip() for name in next(self._records())[0]]
 
     def place_of(self, number: int) -> str:
         """Position of a row for messages, for example `superclass.csv, line 12`."""
@@ -125,9 +129,6 @@ class TableFile:
                 headed = True
             begin = blank + rows.line_num + 1
 
-    def _text_header(self) -> list[str]:
-        return [name.strip() for name in next(self._records())[0]]
-
     def _text_rows(self, positions: Sequence[int]) -> Iterator[Row]:
         records = self._records()
         width = len(next(records)[0])
@@ -146,10 +147,6 @@ class TableFile:
             yield [None] * len(positions), line + 1, broken_end(error)
 
     # ---------------------------------------------------------------- Parquet
-
-    def _parquet_header(self) -> list[str]:
-        with self._parquet_file() as file:
-            return list(file.schema_arrow.names)
 
     def _parquet_rows(self, positions: Sequence[int]) -> Iterator[Row]:
         names = [self.header[index] for index in positions]

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from trimer.chemistry.adducts import AdductError, harmonise_adduct, read_adduct
 from trimer.data.spectra.cleaning.step import Cleaned, Step, WindowStep, explain, for_each_distinct
 from trimer.data.spectra.polarity import SIGNS, share_charge
 from trimer.data.spectra.spectrum_table import SpectrumTable, filled
@@ -67,8 +68,6 @@ class Adducts(Step):
     allowed: list[str] = field(default_factory=lambda: ["[M+H]+", "[M+Na]+"])
 
     def __post_init__(self) -> None:
-        from trimer.chemistry.adducts import AdductError, read_adduct
-
         for name in self.allowed:
             try:
                 read_adduct(name)
@@ -82,8 +81,6 @@ class Adducts(Step):
         return f"the adduct is none of {', '.join(self.allowed)}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        from trimer.chemistry.adducts import harmonise_adduct, read_adduct
-
         adducts = table["adduct"]
         harmonised = for_each_distinct(adducts, harmonise_adduct)
         allowed = {harmonise_adduct(name) for name in self.allowed}
@@ -101,8 +98,6 @@ class Adducts(Step):
         return explain(table.with_columns(adduct=harmonised), keep, clauses.values()), keep
 
     def _not_allowed(self, text: str) -> str:
-        from trimer.chemistry.adducts import AdductError, read_adduct
-
         clause = f"the adduct '{text}' is none of {', '.join(self.allowed)}"
         try:
             read_adduct(text)

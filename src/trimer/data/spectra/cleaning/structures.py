@@ -7,7 +7,9 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
+from rdkit import Chem
 
+from trimer.chemistry.identifiers import exact_mass, inchikey_block1, murcko_scaffold, parse, parse_inchi
 from trimer.chemistry.molecule_definition import (
     CHARGED,
     COMPONENTS,
@@ -122,25 +124,15 @@ def fill_smiles(table: SpectrumTable) -> SpectrumTable:
 
 
 def _readable(text: str) -> bool:
-    from trimer.chemistry.identifiers import parse
-
     return parse(text) is not None
 
 
 def _smiles_of_inchi(text: str) -> str | None:
-    from rdkit import Chem
-
-    from trimer.chemistry.identifiers import parse_inchi
-
     molecule = parse_inchi(text)
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def _mass_and_charge(smiles: str) -> tuple[float, int] | None:
-    from rdkit import Chem
-
-    from trimer.chemistry.identifiers import exact_mass, parse
-
     molecule = parse(smiles)
     mass = exact_mass(molecule)
     return None if mass is None else (mass, Chem.GetFormalCharge(molecule))
@@ -152,10 +144,6 @@ def _identity(structure: tuple[str, tuple[int, ...]], stereo: bool) -> tuple[str
     structure: a SMILES, and the charges that the adduct allows for the molecule.
     """
     smiles, charges = structure
-    from rdkit import Chem
-
-    from trimer.chemistry.identifiers import inchikey_block1, murcko_scaffold, parse
-
     molecule = parse(smiles)
     flaw = structure_flaw(molecule)
     if flaw in CLAUSES:
