@@ -64,15 +64,17 @@ class AromaticPath:
     """State of R rows.
 
     aromatic, joined, covered: (R, D + 1) whether an atom is aromatic, its bond to the atom before is, and it is in an
-    aromatic ring. distance: (R, D + 1, D + 1) bonds of the shortest way from an atom, when it was at the end of the
-    path, to each earlier one; pure: whether all atoms and bonds of it are aromatic. outside: (R,) FREE, REQUIRED or
-    FORBIDDEN. divided: (R,) the other end of a bond that has closed the outline of two fused rings, which the next
-    token must divide; 0 if there is none.
+    aromatic ring. carried: (R, D + 1) atoms of ended branches with a double bond in a ring, which continue the run of
+    an atom. distance: (R, D + 1, D + 1) bonds of the shortest way from an atom, when it was at the end of the path, to
+    each earlier one; pure: whether all atoms and bonds of it are aromatic. outside: (R,) FREE, REQUIRED or FORBIDDEN.
+    divided: (R,) the other end of a bond that has closed the outline of two fused rings, which the next token must
+    divide; 0 if there is none.
     """
 
     aromatic: Tensor
     joined: Tensor
     covered: Tensor
+    carried: Tensor
     distance: Tensor
     pure: Tensor
     outside: Tensor
@@ -85,7 +87,8 @@ class AromaticPath:
         distance = torch.zeros((rows, length + 1, length + 1), dtype=torch.int16, device=device)
         each = torch.zeros(rows, dtype=torch.long, device=device)
         pure = torch.zeros_like(distance, dtype=torch.bool)
-        return cls(flags, flags.clone(), flags.clone(), distance, pure, each, each.clone())
+        carried = torch.zeros(flags.shape, dtype=torch.long, device=device)
+        return cls(flags, flags.clone(), flags.clone(), carried, distance, pure, each, each.clone())
 
     def __getitem__(self, rows: Tensor) -> AromaticPath:
         return AromaticPath(*(tensor[rows] for tensor in vars(self).values()))
@@ -99,13 +102,33 @@ class AromaticPath:
         position = torch.arange(self.aromatic.shape[1], device=depth.device)
         return torch.where(self.on_path(depth) & ~self.covered, position, 0).amax(1)
 
+    def run_starts(self, depth: Tensor) -> Tensor:
+        """(R, D + 1) the first atom of the run that an aromatic atom belongs to."""
+        aromatic, position = self.on_path(depth), torch.arange(self.aromatic.shape[1], device=depth.device)
+        return torch.where(aromatic & ~self.joined, position, 0).cummax(1).values
+
+    def run_numbers(self, depth: Tensor, double_bonded: Tensor) -> Tensor:
+        """(R, D + 1) double-bonded atoms of a run up to each atom of it, with those of ended branches."""
+        number = torch.where(self.on_path(depth), double_bonded.long() + self.carried, 0).cumsum(1)
+        return number - number.gather(1, (self.run_starts(depth) - 1).clamp(min=0))
+
+    def last_odd(self, depth: Tensor, double_bonded: Tensor, can_change: Tensor) -> Tensor:
+        """(R,) the last of the atoms that are the first to be able to make their run even, of runs that are odd."""
+        aromatic, columns = self.on_path(depth), self.aromatic.shape[1]
+        position = torch.arange(columns, device=depth.device).expand_as(aromatic)
+        is_end = aromatic & ~torch.cat([(aromatic & self.joined)[:, 1:], torch.zeros_like(aromatic[:, :1])], 1)
+        is_odd = is_end & (self.run_numbers(depth, double_bonded) % 2 == 1)
+        start = self.run_starts(depth)
+        later = torch.where(aromatic & can_change, position, columns).flip(1).cummin(1).values.flip(1)
+        first = torch.minimum(later.gather(1, start), position)  # the end of the run if no atom is able to
+        return torch.where(is_odd, first, 0).amax(1)
+
     def open_runs(self, depth: Tensor) -> OpenRuns:
         """The open atoms of each run of aromatic atoms."""
         aromatic, columns = self.on_path(depth), self.aromatic.shape[1]
         rows, position = torch.arange(len(depth), device=depth.device), torch.arange(columns, device=depth.device)
         position = position.expand_as(aromatic)
-        joined = aromatic & self.joined
-        start = torch.where(aromatic & ~joined, position, 0).cummax(1).values  # of the run
+        joined, start = aromatic & self.joined, self.run_starts(depth)
         is_open = aromatic & ~self.covered
         number = is_open.long().cumsum(1)
         first = is_open & (number - number.gather(1, (start - 1).clamp(min=0)) == 1)
@@ -130,6 +153,22 @@ class AromaticPath:
         direct = depth[:, None] - partner + 1 == self.closes(depth, partner)[0]
         return direct & (covered[rows, depth][:, None] == before)
 
+    def is_whole(self, depth: Tensor, partner: Tensor) -> Tensor:
+        """(R, N) whether such a ring leaves no open atom in its run."""
+        rows = torch.arange(len(depth), device=depth.device)
+        is_open = self.on_path(depth) & ~self.covered
+        number = is_open.long().cumsum(1)
+        start = self.run_starts(depth)[rows, depth][:, None]
+        far = torch.where((self.divided > 0)[:, None], self.divided[:, None], partner)
+        return (number.gather(1, (far - 1).clamp(min=0)) == number.gather(1, (start - 1).clamp(min=0))) & (far >= start)
+
+    def is_divisible(self, depth: Tensor, partner: Tensor, binds: Tensor) -> Tensor:
+        """(R, N) whether a second ring can divide one to an atom into two; binds: (R, N) atoms that it may go to."""
+        size, aromatic = self.closes(depth, partner)
+        other = size[:, :, None] - size[:, None] + 2  # (R, N, N)
+        fits = ((size >= SMALLEST) & (size <= LARGEST) & aromatic & binds)[:, None]
+        return (fits & (other >= SMALLEST) & (other <= LARGEST)).any(2)
+
     def divides(self, depth: Tensor, partner: Tensor) -> Tensor:
         """(R, N) whether a ring from the end of the path to an atom divides an outline into two aromatic rings."""
         size, aromatic = self.closes(depth, partner)
@@ -144,6 +183,7 @@ class AromaticPath:
         flags = (aromatic, joined, torch.zeros_like(joined))
         for table, value in zip((self.aromatic, self.joined, self.covered), flags, strict=True):
             table[rows, depth] = torch.where(is_atom, value, table[rows, depth])
+        self.carried[rows, depth] = torch.where(is_atom, 0, self.carried[rows, depth])
         distance, pure = self.distance[rows, before] + 1, self.pure[rows, before] & joined[:, None]
         distance[rows, depth], pure[rows, depth] = 0, aromatic
         self._set_ways(is_atom, depth, distance, pure)
@@ -160,6 +200,16 @@ class AromaticPath:
         for other in (far, partner):
             self._connect(is_ring & ~outline, depth, other, joined)
         self.divided = torch.where(is_ring, torch.where(outline, partner, 0), self.divided)
+
+    def end_branch(self, is_end: Tensor, depth: Tensor, after: Tensor, double_bonded: Tensor) -> None:
+        """The path ends at the atom `after` again, which keeps the number of double-bonded atoms of its run."""
+        rows, position = (
+            torch.arange(len(depth), device=depth.device),
+            torch.arange(self.aromatic.shape[1], device=depth.device),
+        )
+        ended = self.on_path(depth) & (position > after[:, None]) & (self.run_starts(depth) <= after[:, None])
+        number = torch.where(ended, double_bonded.long() + self.carried, 0).sum(1)
+        self.carried[rows, after] += torch.where(is_end, number, 0)
 
     def _connect(self, where: Tensor, depth: Tensor, partner: Tensor, joined: Tensor) -> None:
         """A bond from the end of the path makes some ways shorter."""

@@ -11,7 +11,7 @@ Shapes: R rows, A allowed tokens, K kinds of atoms, D largest number of atoms on
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ from trimer.generation.formula_grammar import (
 LONE_PAIRS = ("N", "O", "P", "S", "Se")  # other elements of aromatic rings than carbon
 BONDS = "-=#"  # of order 1, 2, 3
 MOST_RING, MOST_BRANCH = 29, 24
+MOST_AROMATIC = 3  # neighbours of an aromatic atom
 _BRACKET = re.compile(r"\[([A-Z][a-z]?|[a-z]{1,2})(@{0,2})(?:H(\d?))?([+-]\d?)?\]")
 _ORGANIC = {"B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s"}
 
@@ -62,15 +63,17 @@ def smiles_atom(token: str) -> AtomKind | None:
 class PathProgress(Progress):
     """order: (R,) of the next bond, and pending: whether it was written; depth: (R,) atoms on the path.
 
-    path, bonds: (R, D + 1) kind and sum of bond orders of each; the first column is before the first atom.
-    rings: which of them are in aromatic rings.
+    returned: (R,) whether a branch has ended since the last atom. path, bonds, neighbours: (R, D + 1) kind, sum of bond
+    orders and bonded atoms of each; the first column is before the first atom. rings: which are in aromatic rings.
     """
 
     order: Tensor
     pending: Tensor
+    returned: Tensor
     depth: Tensor
     path: Tensor
     bonds: Tensor
+    neighbours: Tensor
     rings: AromaticPath
 
 
@@ -117,33 +120,39 @@ class DeepSmilesGrammar(FormulaGrammar):
         """The state of rows that have written nothing; length: the most atoms."""
         common = self.begin(rows)
         order, pending, depth = self.zeros(rows) + 1, torch.zeros_like(common["free"]), self.zeros(rows)
-        path, bonds = self.zeros(rows, length + 1), self.zeros(rows, length + 1)
+        path, bonds, neighbours = (self.zeros(rows, length + 1) for _ in range(3))
         rings = AromaticPath.start(rows, length, self.device)
-        return PathProgress(**common, order=order, pending=pending, depth=depth, path=path, bonds=bonds, rings=rings)
+        flags = {"pending": pending, "returned": pending.clone()}
+        tables = {"path": path, "bonds": bonds, "neighbours": neighbours, "rings": rings}
+        return PathProgress(**common, **flags, order=order, depth=depth, **tables)
 
     def mask(self, state: PathProgress) -> Tensor:
         """(R, A) which tokens may follow; formula tokens are left to the caller."""
         # While atoms are left, an atom on the path must be able to bind them.
-        free = self.hydrogens[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] >= 0
+        free = self._can_bind(state.path, state.bonds, state.neighbours, 1)
         free[:, 0] = False
         free_up_to = free.long().cummax(1).values > 0  # (R, D + 1)
         rows = torch.arange(len(state.depth), device=self.device)
         current, used = state.path[rows, state.depth], state.bonds[rows, state.depth]
-        still_free = self.hydrogens[current, (used + state.order + 1).clamp(max=MOST_BONDS)] >= 0
+        number = state.neighbours[rows, state.depth]
+        still_free = self._can_bind(current, used + state.order, number + 1, 1)
         still_free |= free_up_to[rows, (state.depth - 1).clamp(min=0)]
 
         runs, last_open = state.rings.open_runs(state.depth), state.rings.last_open(state.depth)
-        atoms = self._atoms(state, current, used, still_free, runs)
+        last_odd = self._last_odd(state)
+        atoms, fallback = self._atoms(state, current, used, still_free, runs)
         rings = self._rings(state, current, used, still_free)
-        branches = self._branches(state, free_up_to, last_open)
+        branches = self._branches(state, free_up_to, torch.maximum(last_open, last_odd))
         begun = state.depth > 0
         goes_on = ~state.pending & begun & (state.any_left | rings.any(1))
         bonds = goes_on[:, None] & self._bonds(state, current, used, runs)
         done = ~state.any_left & ~state.pending & begun
-        stuck = done & (state.excess < 2) | done & ~rings.any(1) & ~branches.any(1)  # no ring can repair it
-        complete = done & state.exact & (last_open == 0)
+        stuck = done & ((state.excess < 2) | ~rings.any(1))  # no ring can repair it
+        complete = done & state.exact & (last_open == 0) & (last_odd == 0)
         end = torch.stack([complete | stuck, torch.zeros_like(done)], 1)
-        columns = torch.cat([atoms, rings, branches, bonds, end], 1)
+        others = torch.cat([rings, branches, bonds, end], 1)
+        atoms = torch.where(atoms.any(1, keepdim=True) | others.any(1, keepdim=True), atoms, fallback)
+        columns = torch.cat([atoms, others], 1)
 
         position = torch.arange(columns.shape[1], device=self.device)
         needs_double = (state.rings.outside == REQUIRED) & ~state.pending & bonds[:, 1]
@@ -153,8 +162,15 @@ class DeepSmilesGrammar(FormulaGrammar):
         allowed[~allowed.any(1), :] |= self.column == self.end
         return allowed | (state.free[:, None] & ~self.in_formula)
 
-    def _atoms(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns) -> Tensor:
-        """(R, K) which atoms may follow."""
+    def _can_bind(self, kind: Tensor, bonds: Tensor, neighbours: Tensor, order: int | Tensor) -> Tensor:
+        """Whether an atom can get one more bond of an order; an aromatic one has three neighbours at most."""
+        has_valences = self.hydrogens[kind, (bonds + order).clamp(max=MOST_BONDS)] >= 0
+        return has_valences & ~(self.aromatic[kind] & (neighbours >= MOST_AROMATIC))
+
+    def _atoms(
+        self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns
+    ) -> tuple[Tensor, Tensor]:
+        """(R, K) which atoms may follow, and which if there is no other token: the rest then misses its goals."""
         begun = state.depth > 0
         after = (used + state.order).clamp(max=MOST_BONDS)
         before, more = self.hydrogens[current, used], self.hydrogens[current, after]
@@ -171,38 +187,55 @@ class DeepSmilesGrammar(FormulaGrammar):
             self.expands[current][:, None] | self.expands,
             begun[:, None],
         )
-        fits = (hydrogens >= 0) & ((more >= 0) | ~begun)[:, None] & (state.left[:, self.element] > 0)
+        number = state.neighbours[torch.arange(len(current), device=self.device), state.depth]
+        binds = self._can_bind(current, used, number, state.order) | ~begun
+        fits = (hydrogens >= 0) & binds[:, None] & (state.left[:, self.element] > 0)
         fits &= still_free[:, None] | (step.spare > 0) | (state.left.sum(1) == 1)[:, None]
         # Two aromatic atoms share no explicit double bond.
         fits &= ~((state.order > 1) & begun & self.aromatic[current])[:, None] | ~self.aromatic
-        atoms = prefer(fits & self.affordable(state, step), self._completes(state, step, runs))
-        return prefer(atoms, self.feasible(state, step))
+        fits &= self.affordable(state, step)
+        completes = self._completes(state, step, runs)
+        # A ring to a nitrogen with a free pair takes one hydrogen instead of two.
+        gives = self.gives[state.path, state.bonds] & state.rings.on_path(state.depth)
+        feasible = self.feasible(state, replace(step, expands=step.expands | gives.any(1, keepdim=True)))
+        return fits & completes & feasible, prefer(prefer(fits, completes), feasible)
 
     def _rings(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor) -> Tensor:
-        """(R, sizes) which rings may follow."""
+        """(R, sizes) which rings may follow.
+
+        The decoder binds a ring to the last atom that was written, so none may follow the end of a branch.
+        """
         depth, order = state.depth, state.order[:, None]
-        more = self.hydrogens[current, (used + state.order).clamp(max=MOST_BONDS)]
+        number = state.neighbours[torch.arange(len(depth), device=self.device), depth]
         sizes = torch.arange(MOST_RING + 1, device=self.device)
         partner = (depth[:, None] - sizes + 1).clamp(min=0)
-        used_partner = state.bonds.gather(1, partner)
-        partner_more = self.hydrogens[state.path.gather(1, partner), (used_partner + order).clamp(max=MOST_BONDS)]
-        rings = (sizes >= 3) & (sizes <= depth[:, None]) & (more >= 0)[:, None] & (partner_more >= 0)
+        of_partner = (table.gather(1, partner) for table in (state.path, state.bonds, state.neighbours))
+        binds = self._can_bind(*of_partner, order)  # (R, sizes)
+        rings = (sizes >= 3) & (sizes <= depth[:, None]) & binds
+        rings &= (self._can_bind(current, used, number, state.order) & ~state.returned)[:, None]
+        rings &= state.rings.closes(depth, partner)[0] >= 3  # the two are not bonded yet
         rings &= (still_free | ~state.any_left)[:, None]
         returns = (self.expands | self.aromatic)[current][:, None]
         rings &= state.excess[:, None] - 2 * order >= -2 * returns
-        return rings & self._can_close(state, partner)
+        can_divide = state.rings.is_divisible(depth, partner, binds)
+        can_divide &= self._can_bind(current, used + 1, number + 1, 1)[:, None]
+        return rings & self._can_close(state, partner, can_divide)
 
-    def _branches(self, state: PathProgress, free_up_to: Tensor, last_open: Tensor) -> Tensor:
-        """(R, lengths) which branches may end."""
+    def _branches(self, state: PathProgress, free_up_to: Tensor, last: Tensor) -> Tensor:
+        """(R, lengths) which branches may end; last: (R,) the atom behind which none may, as it still needs bonds."""
         depth, lengths = state.depth[:, None], torch.arange(MOST_BRANCH + 1, device=self.device)
-        branches = ~state.pending[:, None] & (lengths >= 1) & (lengths < depth)
-        branches &= free_up_to.gather(1, (depth - lengths).clamp(min=0)) | ~state.any_left[:, None]
-        return branches & (depth - lengths >= last_open[:, None]) & (state.rings.outside != REQUIRED)[:, None]
+        position = torch.arange(state.path.shape[1], device=self.device)
+        needs_bonds = (self.unfilled[state.path, state.bonds] > 0) & (position >= 1) & (position <= depth)
+        last = torch.maximum(last, torch.where(needs_bonds, position, 0).amax(1))
+        branches = (~state.pending & state.any_left)[:, None] & (lengths >= 1) & (lengths < depth)
+        branches &= free_up_to.gather(1, (depth - lengths).clamp(min=0))
+        return branches & (depth - lengths >= last[:, None]) & (state.rings.outside != REQUIRED)[:, None]
 
     def _bonds(self, state: PathProgress, current: Tensor, used: Tensor, runs: OpenRuns) -> Tensor:
         """(R, orders) which bonds may follow."""
         orders = torch.arange(1, len(BONDS) + 1, device=self.device)
-        bonds = self.hydrogens[current[:, None], (used[:, None] + orders).clamp(max=MOST_BONDS)] >= 0
+        number = state.neighbours[torch.arange(len(current), device=self.device), state.depth]
+        bonds = self._can_bind(current[:, None], used[:, None], number[:, None], orders)
         bonds[:, 1] &= state.rings.outside != FORBIDDEN
         expands = self.hypervalent[current] | (state.left[:, self.hypervalent_elements] > 0).any(1)
         excess = state.excess + 4 * expands + state.charge.clamp(min=0) + self.aromatic[current].long()
@@ -235,47 +268,79 @@ class DeepSmilesGrammar(FormulaGrammar):
         full = ~self.doubled[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] & runs.first
         return (full | (self.gives[state.path, state.bonds] & state.rings.on_path(state.depth))).sum(1)
 
-    def _can_close(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R, N) whether a ring to an atom can be, as far as aromatic atoms tell."""
+    def _can_close(self, state: PathProgress, partner: Tensor, can_divide: Tensor) -> Tensor:
+        """(R, N) whether a ring to an atom can be, as far as aromatic atoms tell.
+
+        can_divide: whether a second ring can divide the first one, if that is the outline of two.
+        """
         rows = torch.arange(len(state.depth), device=self.device)
         size, aromatic = state.rings.closes(state.depth, partner)
         both = state.rings.aromatic[rows, state.depth][:, None] & state.rings.aromatic.gather(1, partner)
-        even = ~self._is_odd(state, partner) | (size > LARGEST) | self._may_get_double_bond(state)[:, None]
-        fits = (size >= SMALLEST) & (size <= LONGEST) & (even | self._may_get_pair(state, partner))
-        fits = ~(aromatic & ~state.pending[:, None]) | fits
-        fits &= ~both | (state.order == 1)[:, None]
-        return torch.where((state.rings.divided > 0)[:, None], state.rings.divides(state.depth, partner), fits)
+        even = ~self._is_odd(state, partner) | self._may_get_double_bond(state)[:, None]
+        even |= self._may_get_pair(state, partner)
+        fits = (size >= SMALLEST) & torch.where(size > LARGEST, (size <= LONGEST) & can_divide, even)
+        same_run = partner >= state.rings.run_starts(state.depth)[rows, state.depth][:, None]
+        fits = torch.where(aromatic, fits, ~both | same_run)
+        fits = torch.where(state.pending[:, None], ~both | (state.order == 1)[:, None], fits)
+        divides = state.rings.divides(state.depth, partner) & even
+        return torch.where((state.rings.divided > 0)[:, None], divides, fits)
 
     def _outside(self, state: PathProgress, partner: Tensor) -> Tensor:
         """(R,) whether the last atom must, or may not, get a double bond after a ring to (R,) atoms."""
         partner = partner[:, None]
         size, aromatic = (value[:, 0] for value in state.rings.closes(state.depth, partner))
         decides = aromatic & (size <= LARGEST) & (state.rings.divided == 0)
-        decides &= state.rings.is_new(state.depth, partner)[:, 0] & ~self._may_get_pair(state, partner)[:, 0]
+        is_new, is_whole = state.rings.is_new(state.depth, partner), state.rings.is_whole(state.depth, partner)
+        decides &= (is_new | is_whole)[:, 0] & ~self._may_get_pair(state, partner)[:, 0]
         return torch.where(decides, torch.where(self._is_odd(state, partner)[:, 0], REQUIRED, FORBIDDEN), FREE)
 
+    def _double_bonded(self, state: PathProgress) -> Tensor:
+        """(R, D + 1) whether an aromatic atom of the path needs a double bond in its ring."""
+        return self.doubled[state.path, state.bonds] & state.rings.on_path(state.depth)
+
     def _is_odd(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R, N) whether a ring without atoms of others would have an odd number of atoms with a double bond in it."""
+        """(R, N) whether a ring would leave an odd number of atoms for double bonds.
+
+        These are the atoms of the ring if it has none of another one, or all atoms of its run if no other is open.
+        """
         rows, depth = torch.arange(len(state.depth), device=self.device), state.depth
-        on_path = state.rings.on_path(depth)
+        on_path, double_bonded = state.rings.on_path(depth), self._double_bonded(state)
         closed = (self.doubled[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] & on_path).long()
-        number = (self.doubled[state.path, state.bonds] & on_path).long().cumsum(1)
+        number = double_bonded.long().cumsum(1)
         inner = number[rows, (depth - 1).clamp(min=0)][:, None] - number.gather(1, partner)
-        total = inner + closed[rows, depth][:, None] + closed.gather(1, partner)
-        return state.rings.is_new(depth, partner) & (total % 2 == 1)
+        ring = inner + closed[rows, depth][:, None] + closed.gather(1, partner)
+        change = closed - double_bonded.long()
+        run = state.rings.run_numbers(depth, double_bonded)[rows, depth][:, None]
+        run = run + change[rows, depth][:, None] + change.gather(1, partner)
+        is_new, is_whole = state.rings.is_new(depth, partner), state.rings.is_whole(depth, partner)
+        is_new &= (state.rings.divided == 0)[:, None]
+        return torch.where(is_new, ring % 2 == 1, is_whole & (run % 2 == 1))
+
+    def _last_odd(self, state: PathProgress) -> Tensor:
+        """(R,) the atom behind which no branch may end, because only it or a later one can make a run even; 0: none.
+
+        A run of aromatic atoms needs an even number of atoms for double bonds. Nitrogen with a free pair can take
+        part or not, and a carbon atom that gets a double bond to outside no longer does.
+        """
+        can_change = self.gives[state.path, state.bonds]
+        can_change = can_change | self._can_bind(state.path, state.bonds, state.neighbours, 2)
+        return state.rings.last_odd(state.depth, self._double_bonded(state), can_change)
 
     def _may_get_double_bond(self, state: PathProgress) -> Tensor:
         """(R,) whether the last atom has valences for a ring and a double bond to an atom that is left."""
         rows = torch.arange(len(state.depth), device=self.device)
         current, used = state.path[rows, state.depth], state.bonds[rows, state.depth]
-        return (self.hydrogens[current, (used + 3).clamp(max=MOST_BONDS)] >= 0) & state.any_left & (state.excess >= 3)
+        number = state.neighbours[rows, state.depth]
+        return self._can_bind(current, used + 1, number + 1, 2) & state.any_left & (state.excess >= 3)
 
     def _may_get_pair(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R, N) whether an aromatic nitrogen from an atom on can get a third bond, by an atom or a second ring."""
+        """(R, N) whether an aromatic nitrogen of the ring can get a third bond, by an atom or a second ring."""
         rows = torch.arange(len(state.depth), device=self.device)
         number = (self.gives[state.path, state.bonds] & state.rings.on_path(state.depth)).long().cumsum(1)
+        is_new = state.rings.is_new(state.depth, partner)
+        first = torch.where(is_new, partner, state.rings.run_starts(state.depth)[rows, state.depth][:, None])
         can_bind = state.any_left | (state.excess >= 4)
-        return (number[rows, state.depth][:, None] > number.gather(1, (partner - 1).clamp(min=0))) & can_bind[:, None]
+        return (number[rows, state.depth][:, None] > number.gather(1, (first - 1).clamp(min=0))) & can_bind[:, None]
 
     def advance(self, state: PathProgress, choice: Tensor) -> None:
         """Update the state by the (R,) indices in A of the tokens that were written."""
@@ -304,6 +369,8 @@ class DeepSmilesGrammar(FormulaGrammar):
         state.excess += torch.where(ring, self.hydrogens[other, more] - self.hydrogens[other, used], 0)
         state.unfilled += torch.where(ring, self.unfilled[other, more] - self.unfilled[other, used], 0)
         state.bonds[rows, partner] = torch.where(ring, more, used)
+        for atom_bonded, end in ((bonded, state.depth), (ring, partner)):
+            state.neighbours[rows, end] += atom_bonded.long()
 
         first = torch.where(begun, state.order, 0)
         element = self.element[kind]
@@ -315,10 +382,15 @@ class DeepSmilesGrammar(FormulaGrammar):
         state.depth += atom.long()
         state.path[rows, state.depth] = torch.where(atom, kind, state.path[rows, state.depth])
         state.bonds[rows, state.depth] = torch.where(atom, first, state.bonds[rows, state.depth])
+        number = state.neighbours[rows, state.depth]
+        state.neighbours[rows, state.depth] = torch.where(atom, begun.long(), number)
         state.rings.write_atom(atom, state.depth, self.aromatic[kind] & atom, joined)
 
         branch = text & (column >= self.branches) & (column < self.bonds)
-        state.depth -= torch.where(branch, column - self.branches, 0)
+        after = state.depth - torch.where(branch, column - self.branches, 0)
+        state.rings.end_branch(branch, state.depth, after, self._double_bonded(state))
+        state.depth = after
+        state.returned = branch | (state.returned & ~atom)
         state.rings.outside = torch.where(atom | branch, FREE, state.rings.outside)
         state.pending = text & (column >= self.bonds) & (column < self.end)
         state.order = torch.where(state.pending, column - self.bonds + 1, 1)
