@@ -118,6 +118,45 @@ def test_aromatic_atoms_get_into_aromatic_rings(formula, text, some, none):
     assert not allowed & set(none.split())
 
 
+@pytest.mark.parametrize(
+    ("formula", "text", "some", "none"),
+    [
+        ("C7H14O", "CCCCCC)", "C O", "3 4 5 6"),  # the decoder would bind a ring to the atom of the branch
+        ("C7H12O", "CCCCCC)=", "C O", "3 4 5 6"),
+        ("C6H10", "CCCCCC6", "3 4 5", "6"),  # two atoms are bonded once
+        ("C7H12", "CCCCCC6", "5 C", "6"),
+        ("CH3NO2", "C[N+][O-]", ")", "))"),  # the nitrogen atom lacks a bond, and gets none behind the branch
+        ("C9H12", "Ccccccc6C)", ")", "C = -"),  # three neighbours of an aromatic atom
+        ("C6H6O", "O", "c", "end"),
+    ],
+)
+def test_atoms_get_the_bonds_that_they_can_have(formula, text, some, none):
+    allowed = may_follow(formula, text)
+    assert allowed >= set(some.split())
+    assert not allowed & set(none.split())
+
+
+@pytest.mark.parametrize(
+    ("formula", "text", "none"),
+    [
+        ("C8H7N", "cccccccc[nH]", "9"),  # no bond is left for the second ring
+        ("C8H6O", "cccccccco", "9"),
+        ("C9H8", "ccccccccc", "9"),  # an odd number of carbon atoms
+    ],
+)
+def test_an_outline_of_two_rings_is_closed_only_if_a_second_ring_can_divide_it(formula, text, none):
+    assert none not in may_follow(formula, text)
+
+
+def test_aromatic_atoms_of_fused_rings_are_left_with_an_even_number_of_double_bonds():
+    # Indolizine: the nitrogen atom of the ring of six gets its third bond from the second ring, and the branch from
+    # the substituent; without either, five carbon atoms share double bonds.
+    assert "5" in may_follow("C8H7N", "cccccnccc")
+    assert may_follow("C5H7N", "ccccn5") >= {"C"}
+    assert not may_follow("C5H7N", "ccccn5") & {")", "))", "end"}
+    assert "end" in may_follow("C5H7N", "ccccn5C")
+
+
 def test_an_unknown_formula_leaves_the_text_free():
     grammar, _, _ = rows("selfies", ["CCO"])
     state = grammar.start(1, 8)

@@ -139,6 +139,20 @@ class AromaticPath:
         last = first & (start == last_start[:, None]) & is_last[:, None]
         return OpenRuns(first, size, last, torch.where(is_last, depth - last_start + 1, 0).clamp(max=2))
 
+    def atoms_after_branch(self, runs: OpenRuns, depth: Tensor, after: Tensor) -> Tensor:
+        """(R, N) aromatic atoms that the open runs need when a branch ends at (R, N) atoms; none of these is before an
+        open one.
+
+        The last of the runs may lose atoms of other rings that a ring around its open atoms could have shared.
+        """
+        rows, position = torch.arange(len(depth), device=depth.device), torch.arange(runs.size.shape[1]).to(depth)
+        first = torch.where(runs.first, position, 0).amax(1)
+        shared = (first - self.run_starts(depth)[rows, first]).clamp(max=2)
+        size = runs.size[rows, first][:, None]
+        left = self.distance[rows[:, None], after, first[:, None]].long() + 1 + shared[:, None]
+        lost = (SMALLEST - torch.minimum(left, size)).clamp(min=0) - (SMALLEST - size).clamp(min=0)
+        return runs.now().atoms[:, None] + torch.where(first[:, None] > 0, lost, 0)
+
     def closes(self, depth: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
         """For a ring from the end of the path to (R, N) atoms: its size, and whether all of its atoms are aromatic."""
         rows = torch.arange(len(depth), device=depth.device)

@@ -141,10 +141,11 @@ class DeepSmilesGrammar(FormulaGrammar):
         runs, last_open = state.rings.open_runs(state.depth), state.rings.last_open(state.depth)
         last_odd = self._last_odd(state)
         atoms, fallback = self._atoms(state, current, used, still_free, runs)
-        rings = self._rings(state, current, used, still_free)
-        branches = self._branches(state, free_up_to, torch.maximum(last_open, last_odd))
+        rings = self._rings(state, current, used, still_free, runs)
+        branches = self._branches(state, free_up_to, torch.maximum(last_open, last_odd), runs)
         begun = state.depth > 0
-        goes_on = ~state.pending & begun & (state.any_left | rings.any(1))
+        spare = (state.left * (self.carbon + self.others)).sum(1) > runs.now().atoms  # not needed by aromatic rings
+        goes_on = ~state.pending & begun & (spare | rings.any(1))
         bonds = goes_on[:, None] & self._bonds(state, current, used, runs)
         done = ~state.any_left & ~state.pending & begun
         stuck = done & ((state.excess < 2) | ~rings.any(1))  # no ring can repair it
@@ -191,6 +192,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         binds = self._can_bind(current, used, number, state.order) | ~begun
         fits = (hydrogens >= 0) & binds[:, None] & (state.left[:, self.element] > 0)
         fits &= still_free[:, None] | (step.spare > 0) | (state.left.sum(1) == 1)[:, None]
+        fits &= ~(state.pending & (state.order == 1))[:, None] | self.aromatic
         # Two aromatic atoms share no explicit double bond.
         fits &= ~((state.order > 1) & begun & self.aromatic[current])[:, None] | ~self.aromatic
         fits &= self.affordable(state, step)
@@ -200,7 +202,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         feasible = self.feasible(state, replace(step, expands=step.expands | gives.any(1, keepdim=True)))
         return fits & completes & feasible, prefer(prefer(fits, completes), feasible)
 
-    def _rings(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor) -> Tensor:
+    def _rings(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns) -> Tensor:
         """(R, sizes) which rings may follow.
 
         The decoder binds a ring to the last atom that was written, so none may follow the end of a branch.
@@ -213,7 +215,11 @@ class DeepSmilesGrammar(FormulaGrammar):
         binds = self._can_bind(*of_partner, order)  # (R, sizes)
         rings = (sizes >= 3) & (sizes <= depth[:, None]) & binds
         rings &= (self._can_bind(current, used, number, state.order) & ~state.returned)[:, None]
-        rings &= state.rings.closes(depth, partner)[0] >= 3  # the two are not bonded yet
+        size, aromatic = state.rings.closes(depth, partner)
+        rings &= size >= 3  # the two are not bonded yet
+        # A ring that is not aromatic leaves enough excess for those that must be.
+        reserve = self._returned(state, runs) - 2 * runs.now().rings
+        rings &= aromatic | (state.excess[:, None] - 2 * order + reserve[:, None] >= 0)
         rings &= (still_free | ~state.any_left)[:, None]
         returns = (self.expands | self.aromatic)[current][:, None]
         rings &= state.excess[:, None] - 2 * order >= -2 * returns
@@ -221,14 +227,17 @@ class DeepSmilesGrammar(FormulaGrammar):
         can_divide &= self._can_bind(current, used + 1, number + 1, 1)[:, None]
         return rings & self._can_close(state, partner, can_divide)
 
-    def _branches(self, state: PathProgress, free_up_to: Tensor, last: Tensor) -> Tensor:
+    def _branches(self, state: PathProgress, free_up_to: Tensor, last: Tensor, runs: OpenRuns) -> Tensor:
         """(R, lengths) which branches may end; last: (R,) the atom behind which none may, as it still needs bonds."""
         depth, lengths = state.depth[:, None], torch.arange(MOST_BRANCH + 1, device=self.device)
         position = torch.arange(state.path.shape[1], device=self.device)
         needs_bonds = (self.unfilled[state.path, state.bonds] > 0) & (position >= 1) & (position <= depth)
         last = torch.maximum(last, torch.where(needs_bonds, position, 0).amax(1))
         branches = (~state.pending & state.any_left)[:, None] & (lengths >= 1) & (lengths < depth)
-        branches &= free_up_to.gather(1, (depth - lengths).clamp(min=0))
+        after = (depth - lengths).clamp(min=0)
+        branches &= free_up_to.gather(1, after)
+        atoms = state.rings.atoms_after_branch(runs, state.depth, after)
+        branches &= (state.left * (self.carbon + self.others)).sum(1)[:, None] >= atoms
         return branches & (depth - lengths >= last[:, None]) & (state.rings.outside != REQUIRED)[:, None]
 
     def _bonds(self, state: PathProgress, current: Tensor, used: Tensor, runs: OpenRuns) -> Tensor:
@@ -236,6 +245,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         orders = torch.arange(1, len(BONDS) + 1, device=self.device)
         number = state.neighbours[torch.arange(len(current), device=self.device), state.depth]
         bonds = self._can_bind(current[:, None], used[:, None], number[:, None], orders)
+        bonds[:, 0] &= self.aromatic[current]  # the single bond between two aromatic atoms; others are not written
         bonds[:, 1] &= state.rings.outside != FORBIDDEN
         expands = self.hypervalent[current] | (state.left[:, self.hypervalent_elements] > 0).any(1)
         excess = state.excess + 4 * expands + state.charge.clamp(min=0) + self.aromatic[current].long()
@@ -276,12 +286,14 @@ class DeepSmilesGrammar(FormulaGrammar):
         rows = torch.arange(len(state.depth), device=self.device)
         size, aromatic = state.rings.closes(state.depth, partner)
         both = state.rings.aromatic[rows, state.depth][:, None] & state.rings.aromatic.gather(1, partner)
-        even = ~self._is_odd(state, partner) | self._may_get_double_bond(state)[:, None]
-        even |= self._may_get_pair(state, partner)
-        fits = (size >= SMALLEST) & torch.where(size > LARGEST, (size <= LONGEST) & can_divide, even)
+        even = ~self._is_odd(state, partner) | self._may_get_pair(state, partner)
+        # The end of an outline gets a second ring, and so no double bond to outside.
+        is_single, may_get_double_bond = size <= LARGEST, self._may_get_double_bond(state)[:, None]
+        fits = (size >= SMALLEST) & (size <= LONGEST)
+        fits &= torch.where(is_single, even | may_get_double_bond, even & can_divide)
         same_run = partner >= state.rings.run_starts(state.depth)[rows, state.depth][:, None]
         fits = torch.where(aromatic, fits, ~both | same_run)
-        fits = torch.where(state.pending[:, None], ~both | (state.order == 1)[:, None], fits)
+        fits = torch.where(state.pending[:, None], both == (state.order == 1)[:, None], fits)
         divides = state.rings.divides(state.depth, partner) & even
         return torch.where((state.rings.divided > 0)[:, None], divides, fits)
 
@@ -317,14 +329,12 @@ class DeepSmilesGrammar(FormulaGrammar):
         return torch.where(is_new, ring % 2 == 1, is_whole & (run % 2 == 1))
 
     def _last_odd(self, state: PathProgress) -> Tensor:
-        """(R,) the atom behind which no branch may end, because only it or a later one can make a run even; 0: none.
+        """(R,) the atom before which no branch may lead, as only it or a later one makes a run even; 0: none.
 
-        A run of aromatic atoms needs an even number of atoms for double bonds. Nitrogen with a free pair can take
-        part or not, and a carbon atom that gets a double bond to outside no longer does.
+        A run of aromatic atoms needs an even number of atoms with a double bond in a ring. A nitrogen atom is no longer
+        one of them when it gets a third bond.
         """
-        can_change = self.gives[state.path, state.bonds]
-        can_change = can_change | self._can_bind(state.path, state.bonds, state.neighbours, 2)
-        return state.rings.last_odd(state.depth, self._double_bonded(state), can_change)
+        return state.rings.last_odd(state.depth, self._double_bonded(state), self.gives[state.path, state.bonds])
 
     def _may_get_double_bond(self, state: PathProgress) -> Tensor:
         """(R,) whether the last atom has valences for a ring and a double bond to an atom that is left."""
