@@ -148,13 +148,23 @@ def test_an_outline_of_two_rings_is_closed_only_if_a_second_ring_can_divide_it(f
     assert none not in may_follow(formula, text)
 
 
-def test_aromatic_atoms_of_fused_rings_are_left_with_an_even_number_of_double_bonds():
-    # Indolizine: the nitrogen atom of the ring of six gets its third bond from the second ring, and the branch from
-    # the substituent; without either, five carbon atoms share double bonds.
-    assert "5" in may_follow("C8H7N", "cccccnccc")
-    assert may_follow("C5H7N", "ccccn5") >= {"C"}
-    assert not may_follow("C5H7N", "ccccn5") & {")", "))", "end"}
-    assert "end" in may_follow("C5H7N", "ccccn5C")
+def test_an_odd_number_of_double_bonds_in_aromatic_rings_is_mended_before_they_are_left():
+    # Indolizine: the second ring gives the nitrogen atom its third bond, and eight carbon atoms stay.
+    assert "9" in may_follow("C8H7N", "ccccncccc")
+    assert may_follow("C8H7N", "ccccncccc9") == {"5"}
+    # N-methylpyrrole: the nitrogen atom gets its third bond from the substituent.
+    allowed = may_follow("C5H7N", "ccccn5")
+    assert "C" in allowed
+    assert not allowed & {")", "))", "end"}
+    assert may_follow("C5H7N", "ccccn5C") == {"end"}
+
+
+def test_open_aromatic_atoms_keep_the_bonds_that_close_their_ring():
+    assert "C" not in may_follow("C8H10", "Cc")  # the first atom of a ring has two more neighbours in it
+    assert "C" in may_follow("C8H10", "Ccc")
+    assert "C" not in may_follow("C9H12", "CccC)")
+    assert "6" not in may_follow("C10H12", "CccccCC")
+    assert "5" in may_follow("C10H12", "CccccCC")
 
 
 def test_an_unknown_formula_leaves_the_text_free():

@@ -113,12 +113,16 @@ class AromaticPath:
         return number - number.gather(1, (self.run_starts(depth) - 1).clamp(min=0))
 
     def last_odd(self, depth: Tensor, double_bonded: Tensor, can_change: Tensor) -> Tensor:
-        """(R,) the last of the atoms that are the first to be able to make their run even, of runs that are odd."""
+        """(R,) the last of the atoms that are the first to be able to make their run even.
+
+        Of runs that are odd and without open atoms.
+        """
         aromatic, columns = self.on_path(depth), self.aromatic.shape[1]
         position = torch.arange(columns, device=depth.device).expand_as(aromatic)
         is_end = aromatic & ~torch.cat([(aromatic & self.joined)[:, 1:], torch.zeros_like(aromatic[:, :1])], 1)
-        is_odd = is_end & (self.run_numbers(depth, double_bonded) % 2 == 1)
-        start = self.run_starts(depth)
+        start, number = self.run_starts(depth), (aromatic & ~self.covered).long().cumsum(1)
+        is_closed = number == number.gather(1, (start - 1).clamp(min=0))
+        is_odd = is_end & is_closed & (self.run_numbers(depth, double_bonded) % 2 == 1)
         later = torch.where(aromatic & can_change, position, columns).flip(1).cummin(1).values.flip(1)
         first = torch.minimum(later.gather(1, start), position)  # the end of the run if no atom is able to
         return torch.where(is_odd, first, 0).amax(1)
@@ -140,12 +144,12 @@ class AromaticPath:
         return OpenRuns(first, size, last, torch.where(is_last, depth - last_start + 1, 0).clamp(max=2))
 
     def atoms_after_branch(self, runs: OpenRuns, depth: Tensor, after: Tensor) -> Tensor:
-        """(R, N) aromatic atoms that the open runs need when a branch ends at (R, N) atoms; none of these is before an
-        open one.
+        """(R, N) aromatic atoms that the open runs need when a branch leads back to (R, N) atoms.
 
-        The last of the runs may lose atoms of other rings that a ring around its open atoms could have shared.
+        None of these is before an open one. The last of the runs may lose atoms of other rings, which a ring around its
+        open atoms could have shared.
         """
-        rows, position = torch.arange(len(depth), device=depth.device), torch.arange(runs.size.shape[1]).to(depth)
+        rows, position = (torch.arange(n, device=depth.device) for n in runs.size.shape)
         first = torch.where(runs.first, position, 0).amax(1)
         shared = (first - self.run_starts(depth)[rows, first]).clamp(max=2)
         size = runs.size[rows, first][:, None]
@@ -166,6 +170,12 @@ class AromaticPath:
         before = covered.gather(1, (partner - 1).clamp(min=0))
         direct = depth[:, None] - partner + 1 == self.closes(depth, partner)[0]
         return direct & (covered[rows, depth][:, None] == before)
+
+    def is_same_run(self, depth: Tensor, partner: Tensor) -> Tensor:
+        """(R, N) whether an atom belongs to the run of aromatic atoms at the end of the path."""
+        rows = torch.arange(len(depth), device=depth.device)
+        start = self.run_starts(depth)[rows, depth]
+        return self.aromatic[rows, depth][:, None] & (partner >= start[:, None])
 
     def is_whole(self, depth: Tensor, partner: Tensor) -> Tensor:
         """(R, N) whether such a ring leaves no open atom in its run."""
@@ -217,10 +227,7 @@ class AromaticPath:
 
     def end_branch(self, is_end: Tensor, depth: Tensor, after: Tensor, double_bonded: Tensor) -> None:
         """The path ends at the atom `after` again, which keeps the number of double-bonded atoms of its run."""
-        rows, position = (
-            torch.arange(len(depth), device=depth.device),
-            torch.arange(self.aromatic.shape[1], device=depth.device),
-        )
+        rows, position = (torch.arange(n, device=depth.device) for n in self.aromatic.shape)
         ended = self.on_path(depth) & (position > after[:, None]) & (self.run_starts(depth) <= after[:, None])
         number = torch.where(ended, double_bonded.long() + self.carried, 0).sum(1)
         self.carried[rows, after] += torch.where(is_end, number, 0)

@@ -2,8 +2,8 @@
 
 A ring is its size and a branch the number of atoms that it goes back, so the atoms on the path from the first one are
 all that the next token can refer to. Aromatic atoms lower the excess by one each, and must get into aromatic rings
-(`trimer.generation.aromatic_path`). Whether fused rings have their double bonds is not checked, so some texts stay
-unreadable.
+(`trimer.generation.aromatic_path`), which need an even number of atoms with a double bond. An even number does not
+suffice in every fused ring, and a text can lead to where no token is right, so some texts stay unreadable.
 
 Shapes: R rows, A allowed tokens, K kinds of atoms, D largest number of atoms on a path.
 """
@@ -168,6 +168,12 @@ class DeepSmilesGrammar(FormulaGrammar):
         has_valences = self.hydrogens[kind, (bonds + order).clamp(max=MOST_BONDS)] >= 0
         return has_valences & ~(self.aromatic[kind] & (neighbours >= MOST_AROMATIC))
 
+    def _kept_bonds(self, state: PathProgress) -> Tensor:
+        """(R, D + 1) bonds that an open atom keeps for its ring: to the atom that closes it, and to the next one."""
+        position = torch.arange(state.path.shape[1], device=self.device)
+        is_open = state.rings.on_path(state.depth) & ~state.rings.covered
+        return is_open * ((~state.rings.joined).long() + (position == state.depth[:, None]))
+
     def _atoms(
         self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns
     ) -> tuple[Tensor, Tensor]:
@@ -188,9 +194,13 @@ class DeepSmilesGrammar(FormulaGrammar):
             self.expands[current][:, None] | self.expands,
             begun[:, None],
         )
-        number = state.neighbours[torch.arange(len(current), device=self.device), state.depth]
+        rows = torch.arange(len(current), device=self.device)
+        number, kept = state.neighbours[rows, state.depth], self._kept_bonds(state)[rows, state.depth]
         binds = self._can_bind(current, used, number, state.order) | ~begun
-        fits = (hydrogens >= 0) & binds[:, None] & (state.left[:, self.element] > 0)
+        binds_outside = self._can_bind(current, used, number + kept, state.order) | ~begun
+        continues = self.aromatic & ~state.pending[:, None]
+        fits = torch.where(continues, binds[:, None], binds_outside[:, None])
+        fits &= (hydrogens >= 0) & (state.left[:, self.element] > 0)
         fits &= still_free[:, None] | (step.spare > 0) | (state.left.sum(1) == 1)[:, None]
         fits &= ~(state.pending & (state.order == 1))[:, None] | self.aromatic
         # Two aromatic atoms share no explicit double bond.
@@ -211,9 +221,14 @@ class DeepSmilesGrammar(FormulaGrammar):
         number = state.neighbours[torch.arange(len(depth), device=self.device), depth]
         sizes = torch.arange(MOST_RING + 1, device=self.device)
         partner = (depth[:, None] - sizes + 1).clamp(min=0)
-        of_partner = (table.gather(1, partner) for table in (state.path, state.bonds, state.neighbours))
-        binds = self._can_bind(*of_partner, order)  # (R, sizes)
-        rings = (sizes >= 3) & (sizes <= depth[:, None]) & binds
+        kind, bonds, neighbours, kept = (
+            table.gather(1, partner) for table in (state.path, state.bonds, state.neighbours, self._kept_bonds(state))
+        )
+        binds = self._can_bind(kind, bonds, neighbours, order)  # (R, sizes)
+        may_be_aromatic = state.rings.is_same_run(depth, partner) & ~state.pending[:, None]
+        rings_outside = self._can_bind(kind, bonds, neighbours + kept, order)
+        rings_outside &= self._can_bind(current, used, number + kept[:, 1], state.order)[:, None]
+        rings = (sizes >= 3) & (sizes <= depth[:, None]) & binds & (may_be_aromatic | rings_outside)
         rings &= (self._can_bind(current, used, number, state.order) & ~state.returned)[:, None]
         size, aromatic = state.rings.closes(depth, partner)
         rings &= size >= 3  # the two are not bonded yet
@@ -244,6 +259,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         """(R, orders) which bonds may follow."""
         orders = torch.arange(1, len(BONDS) + 1, device=self.device)
         number = state.neighbours[torch.arange(len(current), device=self.device), state.depth]
+        number = number + self._kept_bonds(state)[torch.arange(len(current), device=self.device), state.depth]
         bonds = self._can_bind(current[:, None], used[:, None], number[:, None], orders)
         bonds[:, 0] &= self.aromatic[current]  # the single bond between two aromatic atoms; others are not written
         bonds[:, 1] &= state.rings.outside != FORBIDDEN
@@ -290,9 +306,9 @@ class DeepSmilesGrammar(FormulaGrammar):
         # The end of an outline gets a second ring, and so no double bond to outside.
         is_single, may_get_double_bond = size <= LARGEST, self._may_get_double_bond(state)[:, None]
         fits = (size >= SMALLEST) & (size <= LONGEST)
-        fits &= torch.where(is_single, even | may_get_double_bond, even & can_divide)
-        same_run = partner >= state.rings.run_starts(state.depth)[rows, state.depth][:, None]
-        fits = torch.where(aromatic, fits, ~both | same_run)
+        may_divide = (~self._is_odd(state, partner) | self._has_pair(state, partner)) & can_divide
+        fits &= torch.where(is_single, even | may_get_double_bond, may_divide)
+        fits = torch.where(aromatic, fits, ~both | state.rings.is_same_run(state.depth, partner))
         fits = torch.where(state.pending[:, None], both == (state.order == 1)[:, None], fits)
         divides = state.rings.divides(state.depth, partner) & even
         return torch.where((state.rings.divided > 0)[:, None], divides, fits)
@@ -345,12 +361,15 @@ class DeepSmilesGrammar(FormulaGrammar):
 
     def _may_get_pair(self, state: PathProgress, partner: Tensor) -> Tensor:
         """(R, N) whether an aromatic nitrogen of the ring can get a third bond, by an atom or a second ring."""
+        return self._has_pair(state, partner) & (state.any_left | (state.excess >= 4))[:, None]
+
+    def _has_pair(self, state: PathProgress, partner: Tensor) -> Tensor:
+        """(R, N) whether the ring, or its run if the ring is not the first one, has a nitrogen with two bonds."""
         rows = torch.arange(len(state.depth), device=self.device)
         number = (self.gives[state.path, state.bonds] & state.rings.on_path(state.depth)).long().cumsum(1)
         is_new = state.rings.is_new(state.depth, partner)
         first = torch.where(is_new, partner, state.rings.run_starts(state.depth)[rows, state.depth][:, None])
-        can_bind = state.any_left | (state.excess >= 4)
-        return (number[rows, state.depth][:, None] > number.gather(1, (first - 1).clamp(min=0))) & can_bind[:, None]
+        return number[rows, state.depth][:, None] > number.gather(1, (first - 1).clamp(min=0))
 
     def advance(self, state: PathProgress, choice: Tensor) -> None:
         """Update the state by the (R,) indices in A of the tokens that were written."""
