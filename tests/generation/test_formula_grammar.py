@@ -167,6 +167,13 @@ def test_open_aromatic_atoms_keep_the_bonds_that_close_their_ring():
     assert "5" in may_follow("C10H12", "CccccCC")
 
 
+def test_a_branch_leaves_what_an_open_ring_needs():
+    # Four carbon atoms become a ring of five only with an atom that is no carbon, and a ring of six with two more.
+    assert "N" not in may_follow("C5H7N", "cccc")
+    assert may_follow("C5H7N", "cccc") >= {"c", "n"}
+    assert "N" in may_follow("C6H7N", "cccc")
+
+
 def test_an_unknown_formula_leaves_the_text_free():
     grammar, _, _ = rows("selfies", ["CCO"])
     state = grammar.start(1, 8)

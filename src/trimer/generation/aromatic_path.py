@@ -33,30 +33,36 @@ class OpenRuns:
 
     first: whether this is one; size: atoms of the smallest ring from it to the end of its run, with at most two atoms
     in common with another ring. last: first open atom of the run at the end of the path. shared: (R,) atoms of that
-    run, at most 2, which a new open atom can have in common with another ring.
+    run, at most 2, which a new open atom can have in common with another ring. even: whether the ring needs an even
+    number of atoms, because all atoms of its run have a double bond in it.
     """
 
     first: Tensor
     size: Tensor
     last: Tensor
     shared: Tensor
+    even: Tensor
 
-    def now(self) -> Needs:
-        """What is needed as it is: also after an atom that is not aromatic."""
-        return self._sum(self.size)
+    def now(self, others: bool = True) -> Needs:
+        """What is needed as it is: also after an atom that is not aromatic.
 
-    def continued(self) -> Needs:
+        others: whether atoms are left that can make the ring of an odd number.
+        """
+        return self._sum(self.size, others)
+
+    def continued(self, others: bool = True) -> Needs:
         """What is needed after an aromatic atom that continues the run at the end of the path."""
-        needs, begins = self._sum(self.size + self.last.long()), (~self.last.any(1)).long()
+        needs, begins = self._sum(self.size + self.last.long(), others), (~self.last.any(1)).long()
         return Needs(needs.atoms + begins * (SMALLEST - 1 - self.shared), needs.rings + begins)
 
-    def begun(self) -> Needs:
+    def begun(self, others: bool = True) -> Needs:
         """What is needed after an aromatic atom that begins a run."""
-        needs = self.now()
+        needs = self.now(others)
         return Needs(needs.atoms + SMALLEST - 1, needs.rings + 1)
 
-    def _sum(self, size: Tensor) -> Needs:
-        return Needs(((SMALLEST - size).clamp(min=0) * self.first).sum(1), self.first.long().sum(1))
+    def _sum(self, size: Tensor, others: bool) -> Needs:
+        least = SMALLEST + (0 if others else self.even.long())
+        return Needs(((least - size).clamp(min=0) * self.first).sum(1), self.first.long().sum(1))
 
 
 @dataclass
@@ -127,8 +133,8 @@ class AromaticPath:
         first = torch.minimum(later.gather(1, start), position)  # the end of the run if no atom is able to
         return torch.where(is_odd, first, 0).amax(1)
 
-    def open_runs(self, depth: Tensor) -> OpenRuns:
-        """The open atoms of each run of aromatic atoms."""
+    def open_runs(self, depth: Tensor, double_bonded: Tensor) -> OpenRuns:
+        """The open atoms of each run of aromatic atoms. double_bonded: (R, D + 1) atoms that stay so."""
         aromatic, columns = self.on_path(depth), self.aromatic.shape[1]
         rows, position = torch.arange(len(depth), device=depth.device), torch.arange(columns, device=depth.device)
         position = position.expand_as(aromatic)
@@ -141,21 +147,26 @@ class AromaticPath:
         size = self.distance[rows[:, None], end, position] + 1 + (position - start).clamp(max=2)
         is_last, last_start = aromatic[rows, depth], start[rows, depth]
         last = first & (start == last_start[:, None]) & is_last[:, None]
-        return OpenRuns(first, size, last, torch.where(is_last, depth - last_start + 1, 0).clamp(max=2))
+        others = (aromatic & ~double_bonded).long().cumsum(1)
+        even = others.gather(1, end) == others.gather(1, (start - 1).clamp(min=0))
+        even &= self.pure[rows[:, None], end, position]  # otherwise the size is that of another ring
+        return OpenRuns(first, size, last, torch.where(is_last, depth - last_start + 1, 0).clamp(max=2), even)
 
-    def atoms_after_branch(self, runs: OpenRuns, depth: Tensor, after: Tensor) -> Tensor:
+    def atoms_after_branch(self, runs: OpenRuns, depth: Tensor, after: Tensor, others: Tensor) -> Tensor:
         """(R, N) aromatic atoms that the open runs need when a branch leads back to (R, N) atoms.
 
         None of these is before an open one. The last of the runs may lose atoms of other rings, which a ring around its
-        open atoms could have shared.
+        open atoms could have shared. others: (R,) whether atoms are left that can make the ring of an odd number.
         """
         rows, position = (torch.arange(n, device=depth.device) for n in runs.size.shape)
         first = torch.where(runs.first, position, 0).amax(1)
         shared = (first - self.run_starts(depth)[rows, first]).clamp(max=2)
         size = runs.size[rows, first][:, None]
         left = self.distance[rows[:, None], after, first[:, None]].long() + 1 + shared[:, None]
-        lost = (SMALLEST - torch.minimum(left, size)).clamp(min=0) - (SMALLEST - size).clamp(min=0)
-        return runs.now().atoms[:, None] + torch.where(first[:, None] > 0, lost, 0)
+        least = (SMALLEST + (runs.even[rows, first] & ~others).long())[:, None]
+        lost = (least - torch.minimum(left, size)).clamp(min=0) - (least - size).clamp(min=0)
+        atoms = torch.where(others, runs.now(True).atoms, runs.now(False).atoms)
+        return atoms[:, None] + torch.where(first[:, None] > 0, lost, 0)
 
     def closes(self, depth: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
         """For a ring from the end of the path to (R, N) atoms: its size, and whether all of its atoms are aromatic."""

@@ -138,7 +138,8 @@ class DeepSmilesGrammar(FormulaGrammar):
         still_free = self._can_bind(current, used + state.order, number + 1, 1)
         still_free |= free_up_to[rows, (state.depth - 1).clamp(min=0)]
 
-        runs, last_open = state.rings.open_runs(state.depth), state.rings.last_open(state.depth)
+        stays = self._double_bonded(state) & ~self.gives[state.path, state.bonds] & (state.bonds == state.neighbours)
+        runs, last_open = state.rings.open_runs(state.depth, stays), state.rings.last_open(state.depth)
         last_odd = self._last_odd(state)
         atoms, fallback = self._atoms(state, current, used, still_free, runs)
         rings = self._rings(state, current, used, still_free, runs)
@@ -251,7 +252,8 @@ class DeepSmilesGrammar(FormulaGrammar):
         branches = (~state.pending & state.any_left)[:, None] & (lengths >= 1) & (lengths < depth)
         after = (depth - lengths).clamp(min=0)
         branches &= free_up_to.gather(1, after)
-        atoms = state.rings.atoms_after_branch(runs, state.depth, after)
+        others = (state.left * self.others).sum(1) > 0
+        atoms = state.rings.atoms_after_branch(runs, state.depth, after, others)
         branches &= (state.left * (self.carbon + self.others)).sum(1)[:, None] >= atoms
         return branches & (depth - lengths >= last[:, None]) & (state.rings.outside != REQUIRED)[:, None]
 
@@ -272,15 +274,23 @@ class DeepSmilesGrammar(FormulaGrammar):
         """(R, K) whether atoms and excess suffice to close all aromatic rings after an atom."""
         rows = torch.arange(len(state.depth), device=self.device)
         continues = (~state.pending & self.aromatic[state.path[rows, state.depth]])[:, None]
-        now, continued, begun = runs.now(), runs.continued(), runs.begun()
-        choices = [(continued.atoms, begun.atoms, now.atoms), (continued.rings, begun.rings, now.rings)]
-        atoms, rings = (
-            torch.where(self.aromatic, torch.where(continues, more[:, None], new[:, None]), same[:, None])
-            for more, new, same in choices
-        )
         carbon, others = (
             (state.left * some).sum(1)[:, None] - some[self.element] for some in (self.carbon, self.others)
         )
+
+        def needed(are_left: bool) -> tuple[Tensor, Tensor]:
+            now, continued, begun = runs.now(are_left), runs.continued(are_left), runs.begun(are_left)
+            choices = [(continued.atoms, begun.atoms, now.atoms), (continued.rings, begun.rings, now.rings)]
+            atoms, rings = (
+                torch.where(self.aromatic, torch.where(continues, more[:, None], new[:, None]), same[:, None])
+                for more, new, same in choices
+            )
+            return atoms, rings
+
+        atoms, rings = needed(True)
+        # Carbon atoms alone make no ring of five.
+        is_other = (self.others[self.element] > 0) & (self.aromatic | (state.order > 1)[:, None])
+        atoms = torch.where((others > 0) | is_other, atoms, needed(False)[0])
         # The bond that closes a ring takes two hydrogens, and each carbon in it one; a nitrogen may give one back.
         nitrogen = self.heavy.index("N")
         returned = self._returned(state, runs)[:, None] + self.gives[:, 0].long()
