@@ -172,6 +172,9 @@ def test_a_branch_leaves_what_an_open_ring_needs():
     assert "N" not in may_follow("C5H7N", "cccc")
     assert may_follow("C5H7N", "cccc") >= {"c", "n"}
     assert "N" in may_follow("C6H7N", "cccc")
+    # The benzene ring of the branch is lost to the ring of the first three atoms.
+    assert "))))))" not in may_follow("C9H7N", "ccccccccc6")
+    assert "))))))" in may_follow("C10H9N", "ccccccccc6")
 
 
 def test_an_unknown_formula_leaves_the_text_free():

@@ -143,7 +143,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         last_odd = self._last_odd(state)
         atoms, fallback = self._atoms(state, current, used, still_free, runs)
         rings = self._rings(state, current, used, still_free, runs)
-        branches = self._branches(state, free_up_to, torch.maximum(last_open, last_odd), runs)
+        branches = self._branches(state, free, last_open, last_odd, runs)
         begun = state.depth > 0
         spare = (state.left * (self.carbon + self.others)).sum(1) > runs.now().atoms  # not needed by aromatic rings
         goes_on = ~state.pending & begun & (spare | rings.any(1))
@@ -243,19 +243,25 @@ class DeepSmilesGrammar(FormulaGrammar):
         can_divide &= self._can_bind(current, used + 1, number + 1, 1)[:, None]
         return rings & self._can_close(state, partner, can_divide)
 
-    def _branches(self, state: PathProgress, free_up_to: Tensor, last: Tensor, runs: OpenRuns) -> Tensor:
-        """(R, lengths) which branches may end; last: (R,) the atom behind which none may, as it still needs bonds."""
+    def _branches(
+        self, state: PathProgress, free: Tensor, last_open: Tensor, last_odd: Tensor, runs: OpenRuns
+    ) -> Tensor:
+        """(R, lengths) which branches may end.
+
+        free: (R, D + 1) atoms that can bind another one; last_open, last_odd: (R,) no branch may lead before these.
+        """
         depth, lengths = state.depth[:, None], torch.arange(MOST_BRANCH + 1, device=self.device)
-        position = torch.arange(state.path.shape[1], device=self.device)
+        position = torch.arange(state.path.shape[1], device=self.device).expand_as(state.path)
         needs_bonds = (self.unfilled[state.path, state.bonds] > 0) & (position >= 1) & (position <= depth)
-        last = torch.maximum(last, torch.where(needs_bonds, position, 0).amax(1))
-        branches = (~state.pending & state.any_left)[:, None] & (lengths >= 1) & (lengths < depth)
+        last = torch.where(needs_bonds, position, 0).amax(1).maximum(last_open).maximum(last_odd)[:, None]
+        # From where a branch leads to, perhaps by way of another one, open rings must have enough atoms.
+        others = (state.left * self.others).sum(1)
+        atoms = state.rings.atoms_after_branch(runs, state.depth, position, others > 0)
+        suffices = (state.left * self.carbon).sum(1)[:, None] + others[:, None] >= atoms
+        goes_on = (free & suffices & (position >= last_open[:, None])).long().cummax(1).values > 0
         after = (depth - lengths).clamp(min=0)
-        branches &= free_up_to.gather(1, after)
-        others = (state.left * self.others).sum(1) > 0
-        atoms = state.rings.atoms_after_branch(runs, state.depth, after, others)
-        branches &= (state.left * (self.carbon + self.others)).sum(1)[:, None] >= atoms
-        return branches & (depth - lengths >= last[:, None]) & (state.rings.outside != REQUIRED)[:, None]
+        branches = (~state.pending & state.any_left)[:, None] & (lengths >= 1) & (lengths < depth)
+        return branches & goes_on.gather(1, after) & (after >= last) & (state.rings.outside != REQUIRED)[:, None]
 
     def _bonds(self, state: PathProgress, current: Tensor, used: Tensor, runs: OpenRuns) -> Tensor:
         """(R, orders) which bonds may follow."""
