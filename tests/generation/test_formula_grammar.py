@@ -118,6 +118,65 @@ def test_aromatic_atoms_get_into_aromatic_rings(formula, text, some, none):
     assert not allowed & set(none.split())
 
 
+@pytest.mark.parametrize(
+    ("formula", "text", "some", "none"),
+    [
+        ("C7H14O", "CCCCCC)", "C O", "3 4 5 6"),  # the decoder would bind a ring to the atom of the branch
+        ("C7H12O", "CCCCCC)=", "C O", "3 4 5 6"),
+        ("C6H10", "CCCCCC6", "3 4 5", "6"),  # two atoms are bonded once
+        ("C7H12", "CCCCCC6", "5 C", "6"),
+        ("CH3NO2", "C[N+][O-]", ")", "))"),  # the nitrogen atom lacks a bond, and gets none behind the branch
+        ("C9H12", "Ccccccc6C)", ")", "C = -"),  # three neighbours of an aromatic atom
+        ("C6H6O", "O", "c", "end"),
+    ],
+)
+def test_atoms_get_the_bonds_that_they_can_have(formula, text, some, none):
+    allowed = may_follow(formula, text)
+    assert allowed >= set(some.split())
+    assert not allowed & set(none.split())
+
+
+@pytest.mark.parametrize(
+    ("formula", "text", "none"),
+    [
+        ("C8H7N", "cccccccc[nH]", "9"),  # no bond is left for the second ring
+        ("C8H6O", "cccccccco", "9"),
+        ("C9H8", "ccccccccc", "9"),  # an odd number of carbon atoms
+    ],
+)
+def test_an_outline_of_two_rings_is_closed_only_if_a_second_ring_can_divide_it(formula, text, none):
+    assert none not in may_follow(formula, text)
+
+
+def test_an_odd_number_of_double_bonds_in_aromatic_rings_is_mended_before_they_are_left():
+    # Indolizine: the second ring gives the nitrogen atom its third bond, and eight carbon atoms stay.
+    assert "9" in may_follow("C8H7N", "ccccncccc")
+    assert may_follow("C8H7N", "ccccncccc9") == {"5"}
+    # N-methylpyrrole: the nitrogen atom gets its third bond from the substituent.
+    allowed = may_follow("C5H7N", "ccccn5")
+    assert "C" in allowed
+    assert not allowed & {")", "))", "end"}
+    assert may_follow("C5H7N", "ccccn5C") == {"end"}
+
+
+def test_open_aromatic_atoms_keep_the_bonds_that_close_their_ring():
+    assert "C" not in may_follow("C8H10", "Cc")  # the first atom of a ring has two more neighbours in it
+    assert "C" in may_follow("C8H10", "Ccc")
+    assert "C" not in may_follow("C9H12", "CccC)")
+    assert "6" not in may_follow("C10H12", "CccccCC")
+    assert "5" in may_follow("C10H12", "CccccCC")
+
+
+def test_a_branch_leaves_what_an_open_ring_needs():
+    # Four carbon atoms become a ring of five only with an atom that is no carbon, and a ring of six with two more.
+    assert "N" not in may_follow("C5H7N", "cccc")
+    assert may_follow("C5H7N", "cccc") >= {"c", "n"}
+    assert "N" in may_follow("C6H7N", "cccc")
+    # The benzene ring of the branch is lost to the ring of the first three atoms.
+    assert "))))))" not in may_follow("C9H7N", "ccccccccc6")
+    assert "))))))" in may_follow("C10H9N", "ccccccccc6")
+
+
 def test_an_unknown_formula_leaves_the_text_free():
     grammar, _, _ = rows("selfies", ["CCO"])
     state = grammar.start(1, 8)

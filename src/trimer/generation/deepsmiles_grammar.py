@@ -2,8 +2,7 @@
 
 A ring is its size and a branch the number of atoms that it goes back, so the atoms on the path from the first one are
 all that the next token can refer to. Aromatic atoms lower the excess by one each, and must get into aromatic rings
-(`trimer.generation.aromatic_path`). Whether fused rings have their double bonds is not checked, so some texts stay
-unreadable.
+(`trimer.generation.aromatic_grammar`). A text can lead to where no token is right, so some texts stay unreadable.
 
 Shapes: R rows, A allowed tokens, K kinds of atoms, D largest number of atoms on a path.
 """
@@ -11,34 +10,16 @@ Shapes: R rows, A allowed tokens, K kinds of atoms, D largest number of atoms on
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trimer.generation.aromatic_path import (
-    FORBIDDEN,
-    FREE,
-    LARGEST,
-    LONGEST,
-    REQUIRED,
-    SMALLEST,
-    AromaticPath,
-    OpenRuns,
-)
-from trimer.generation.formula_grammar import (
-    HYPERVALENT,
-    MOST_BONDS,
-    AtomKind,
-    AtomStep,
-    FormulaGrammar,
-    Progress,
-    atom_kind,
-    prefer,
-)
+from trimer.generation.aromatic_grammar import AromaticGrammar, PathProgress
+from trimer.generation.aromatic_path import FORBIDDEN, FREE, REQUIRED, AromaticPath, OpenRuns
+from trimer.generation.formula_grammar import MOST_BONDS, AtomKind, AtomStep, atom_kind, prefer
 
-LONE_PAIRS = ("N", "O", "P", "S", "Se")  # other elements of aromatic rings than carbon
 BONDS = "-=#"  # of order 1, 2, 3
 MOST_RING, MOST_BRANCH = 29, 24
 _BRACKET = re.compile(r"\[([A-Z][a-z]?|[a-z]{1,2})(@{0,2})(?:H(\d?))?([+-]\d?)?\]")
@@ -58,23 +39,7 @@ def smiles_atom(token: str) -> AtomKind | None:
     return atom_kind(symbol.capitalize(), charge, explicit, symbol.islower())
 
 
-@dataclass
-class PathProgress(Progress):
-    """order: (R,) of the next bond, and pending: whether it was written; depth: (R,) atoms on the path.
-
-    path, bonds: (R, D + 1) kind and sum of bond orders of each; the first column is before the first atom.
-    rings: which of them are in aromatic rings.
-    """
-
-    order: Tensor
-    pending: Tensor
-    depth: Tensor
-    path: Tensor
-    bonds: Tensor
-    rings: AromaticPath
-
-
-class DeepSmilesGrammar(FormulaGrammar):
+class DeepSmilesGrammar(AromaticGrammar):
     """Masks of the next token for rows that write a formula and then a molecule as deepSMILES."""
 
     def __init__(self, tokenizer: Any, allowed: Tensor, start: int):
@@ -82,17 +47,7 @@ class DeepSmilesGrammar(FormulaGrammar):
         kinds = {
             text: kind for text in self.texts if text and (kind := smiles_atom(text)) and kind.element in self.heavy
         }
-        self.set_kinds(list(kinds.values()))
-        self.aromatic = self.tensor([kind.aromatic for kind in kinds.values()])
-        self.doubled = self.tensor([kind.doubled for kind in kinds.values()])  # (K, bonds)
-        # An aromatic nitrogen gives a hydrogen back when it gets a third bond.
-        self.expands = self.hypervalent | self.tensor([text.lstrip("[")[0] in "np" for text in kinds])
-        nitrogen = self.tensor([text == "n" for text in kinds])
-        self.gives = nitrogen[:, None] & (torch.arange(MOST_BONDS + 1, device=self.device) < 3)  # (K, bonds)
-        self.carbon, self.others = (self.tensor([int(e in some) for e in self.heavy]) for some in ("C", LONE_PAIRS))
-        self.hypervalent_elements = [self.heavy.index(element) for element in HYPERVALENT]
-        self.most = (self.hydrogens >= 0).sum(1) - 1  # (K,) bonds that an atom may have
-        self.kinds = torch.arange(len(kinds), device=self.device)
+        self.set_atoms(kinds)
         # Columns of the mask by what a token is: atoms, rings by size, branches by length, bonds, the end, all others.
         self.rings = len(kinds)
         self.branches = self.rings + MOST_RING + 1
@@ -117,33 +72,49 @@ class DeepSmilesGrammar(FormulaGrammar):
         """The state of rows that have written nothing; length: the most atoms."""
         common = self.begin(rows)
         order, pending, depth = self.zeros(rows) + 1, torch.zeros_like(common["free"]), self.zeros(rows)
-        path, bonds = self.zeros(rows, length + 1), self.zeros(rows, length + 1)
+        path, bonds, neighbours = (self.zeros(rows, length + 1) for _ in range(3))
         rings = AromaticPath.start(rows, length, self.device)
-        return PathProgress(**common, order=order, pending=pending, depth=depth, path=path, bonds=bonds, rings=rings)
+        return PathProgress(
+            **common,
+            order=order,
+            pending=pending,
+            returned=pending.clone(),
+            depth=depth,
+            path=path,
+            bonds=bonds,
+            neighbours=neighbours,
+            rings=rings,
+        )
 
     def mask(self, state: PathProgress) -> Tensor:
         """(R, A) which tokens may follow; formula tokens are left to the caller."""
         # While atoms are left, an atom on the path must be able to bind them.
-        free = self.hydrogens[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] >= 0
+        free = self._can_bind(state.path, state.bonds, state.neighbours, 1)
         free[:, 0] = False
         free_up_to = free.long().cummax(1).values > 0  # (R, D + 1)
         rows = torch.arange(len(state.depth), device=self.device)
         current, used = state.path[rows, state.depth], state.bonds[rows, state.depth]
-        still_free = self.hydrogens[current, (used + state.order + 1).clamp(max=MOST_BONDS)] >= 0
+        number = state.neighbours[rows, state.depth]
+        still_free = self._can_bind(current, used + state.order, number + 1, 1)
         still_free |= free_up_to[rows, (state.depth - 1).clamp(min=0)]
 
-        runs, last_open = state.rings.open_runs(state.depth), state.rings.last_open(state.depth)
-        atoms = self._atoms(state, current, used, still_free, runs)
-        rings = self._rings(state, current, used, still_free)
-        branches = self._branches(state, free_up_to, last_open)
+        stays = self._double_bonded(state) & ~self.gives[state.path, state.bonds] & (state.bonds == state.neighbours)
+        runs, last_open = state.rings.open_runs(state.depth, stays), state.rings.last_open(state.depth)
+        last_odd = self._last_odd(state)
+        atoms, fallback = self._atoms(state, current, used, still_free, runs)
+        rings = self._rings(state, current, used, still_free, runs)
+        branches = self._branches(state, free, last_open, last_odd, runs)
         begun = state.depth > 0
-        goes_on = ~state.pending & begun & (state.any_left | rings.any(1))
+        spare = (state.left * (self.carbon + self.others)).sum(1) > runs.now().atoms  # not needed by aromatic rings
+        goes_on = ~state.pending & begun & (spare | rings.any(1))
         bonds = goes_on[:, None] & self._bonds(state, current, used, runs)
         done = ~state.any_left & ~state.pending & begun
-        stuck = done & (state.excess < 2) | done & ~rings.any(1) & ~branches.any(1)  # no ring can repair it
-        complete = done & state.exact & (last_open == 0)
+        stuck = done & ((state.excess < 2) | ~rings.any(1))  # no ring can repair it
+        complete = done & state.exact & (last_open == 0) & (last_odd == 0)
         end = torch.stack([complete | stuck, torch.zeros_like(done)], 1)
-        columns = torch.cat([atoms, rings, branches, bonds, end], 1)
+        others = torch.cat([rings, branches, bonds, end], 1)
+        atoms = torch.where(atoms.any(1, keepdim=True) | others.any(1, keepdim=True), atoms, fallback)
+        columns = torch.cat([atoms, others], 1)
 
         position = torch.arange(columns.shape[1], device=self.device)
         needs_double = (state.rings.outside == REQUIRED) & ~state.pending & bonds[:, 1]
@@ -153,8 +124,10 @@ class DeepSmilesGrammar(FormulaGrammar):
         allowed[~allowed.any(1), :] |= self.column == self.end
         return allowed | (state.free[:, None] & ~self.in_formula)
 
-    def _atoms(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns) -> Tensor:
-        """(R, K) which atoms may follow."""
+    def _atoms(
+        self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns
+    ) -> tuple[Tensor, Tensor]:
+        """(R, K) which atoms may follow, and which if there is no other token: the rest then misses its goals."""
         begun = state.depth > 0
         after = (used + state.order).clamp(max=MOST_BONDS)
         before, more = self.hydrogens[current, used], self.hydrogens[current, after]
@@ -171,111 +144,86 @@ class DeepSmilesGrammar(FormulaGrammar):
             self.expands[current][:, None] | self.expands,
             begun[:, None],
         )
-        fits = (hydrogens >= 0) & ((more >= 0) | ~begun)[:, None] & (state.left[:, self.element] > 0)
+        rows = torch.arange(len(current), device=self.device)
+        number, kept = state.neighbours[rows, state.depth], self._kept_bonds(state)[rows, state.depth]
+        binds = self._can_bind(current, used, number, state.order) | ~begun
+        binds_outside = self._can_bind(current, used, number + kept, state.order) | ~begun
+        continues = self.aromatic & ~state.pending[:, None]
+        fits = torch.where(continues, binds[:, None], binds_outside[:, None])
+        fits &= (hydrogens >= 0) & (state.left[:, self.element] > 0)
         fits &= still_free[:, None] | (step.spare > 0) | (state.left.sum(1) == 1)[:, None]
+        fits &= ~(state.pending & (state.order == 1))[:, None] | self.aromatic
         # Two aromatic atoms share no explicit double bond.
         fits &= ~((state.order > 1) & begun & self.aromatic[current])[:, None] | ~self.aromatic
-        atoms = prefer(fits & self.affordable(state, step), self._completes(state, step, runs))
-        return prefer(atoms, self.feasible(state, step))
+        fits &= self.affordable(state, step)
+        completes = self._completes(state, step, runs)
+        # A ring to a nitrogen with a free pair takes one hydrogen instead of two.
+        gives = self.gives[state.path, state.bonds] & state.rings.on_path(state.depth)
+        feasible = self.feasible(state, replace(step, expands=step.expands | gives.any(1, keepdim=True)))
+        return fits & completes & feasible, prefer(prefer(fits, completes), feasible)
 
-    def _rings(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor) -> Tensor:
-        """(R, sizes) which rings may follow."""
+    def _rings(self, state: PathProgress, current: Tensor, used: Tensor, still_free: Tensor, runs: OpenRuns) -> Tensor:
+        """(R, sizes) which rings may follow.
+
+        The decoder binds a ring to the last atom that was written, so none may follow the end of a branch.
+        """
         depth, order = state.depth, state.order[:, None]
-        more = self.hydrogens[current, (used + state.order).clamp(max=MOST_BONDS)]
+        number = state.neighbours[torch.arange(len(depth), device=self.device), depth]
         sizes = torch.arange(MOST_RING + 1, device=self.device)
         partner = (depth[:, None] - sizes + 1).clamp(min=0)
-        used_partner = state.bonds.gather(1, partner)
-        partner_more = self.hydrogens[state.path.gather(1, partner), (used_partner + order).clamp(max=MOST_BONDS)]
-        rings = (sizes >= 3) & (sizes <= depth[:, None]) & (more >= 0)[:, None] & (partner_more >= 0)
+        kind, bonds, neighbours, kept = (
+            table.gather(1, partner) for table in (state.path, state.bonds, state.neighbours, self._kept_bonds(state))
+        )
+        binds = self._can_bind(kind, bonds, neighbours, order)  # (R, sizes)
+        may_be_aromatic = state.rings.is_same_run(depth, partner) & ~state.pending[:, None]
+        rings_outside = self._can_bind(kind, bonds, neighbours + kept, order)
+        rings_outside &= self._can_bind(current, used, number + kept[:, 1], state.order)[:, None]
+        rings = (sizes >= 3) & (sizes <= depth[:, None]) & binds & (may_be_aromatic | rings_outside)
+        rings &= (self._can_bind(current, used, number, state.order) & ~state.returned)[:, None]
+        size, aromatic = state.rings.closes(depth, partner)
+        rings &= size >= 3  # the two are not bonded yet
+        # A ring that is not aromatic leaves enough excess for those that must be.
+        reserve = self._returned(state, runs) - 2 * runs.now().rings
+        rings &= aromatic | (state.excess[:, None] - 2 * order + reserve[:, None] >= 0)
         rings &= (still_free | ~state.any_left)[:, None]
         returns = (self.expands | self.aromatic)[current][:, None]
         rings &= state.excess[:, None] - 2 * order >= -2 * returns
-        return rings & self._can_close(state, partner)
+        can_divide = state.rings.is_divisible(depth, partner, binds)
+        can_divide &= self._can_bind(current, used + 1, number + 1, 1)[:, None]
+        return rings & self._can_close(state, partner, can_divide)
 
-    def _branches(self, state: PathProgress, free_up_to: Tensor, last_open: Tensor) -> Tensor:
-        """(R, lengths) which branches may end."""
+    def _branches(
+        self, state: PathProgress, free: Tensor, last_open: Tensor, last_odd: Tensor, runs: OpenRuns
+    ) -> Tensor:
+        """(R, lengths) which branches may end.
+
+        free: (R, D + 1) atoms that can bind another one; last_open, last_odd: (R,) no branch may lead before these.
+        """
         depth, lengths = state.depth[:, None], torch.arange(MOST_BRANCH + 1, device=self.device)
-        branches = ~state.pending[:, None] & (lengths >= 1) & (lengths < depth)
-        branches &= free_up_to.gather(1, (depth - lengths).clamp(min=0)) | ~state.any_left[:, None]
-        return branches & (depth - lengths >= last_open[:, None]) & (state.rings.outside != REQUIRED)[:, None]
+        position = torch.arange(state.path.shape[1], device=self.device).expand_as(state.path)
+        needs_bonds = (self.unfilled[state.path, state.bonds] > 0) & (position >= 1) & (position <= depth)
+        last = torch.where(needs_bonds, position, 0).amax(1).maximum(last_open).maximum(last_odd)[:, None]
+        # From where a branch leads to, perhaps by way of another one, open rings must have enough atoms.
+        others = (state.left * self.others).sum(1)
+        atoms = state.rings.atoms_after_branch(runs, state.depth, position, others > 0)
+        suffices = (state.left * self.carbon).sum(1)[:, None] + others[:, None] >= atoms
+        goes_on = (free & suffices & (position >= last_open[:, None])).long().cummax(1).values > 0
+        after = (depth - lengths).clamp(min=0)
+        branches = (~state.pending & state.any_left)[:, None] & (lengths >= 1) & (lengths < depth)
+        return branches & goes_on.gather(1, after) & (after >= last) & (state.rings.outside != REQUIRED)[:, None]
 
     def _bonds(self, state: PathProgress, current: Tensor, used: Tensor, runs: OpenRuns) -> Tensor:
         """(R, orders) which bonds may follow."""
         orders = torch.arange(1, len(BONDS) + 1, device=self.device)
-        bonds = self.hydrogens[current[:, None], (used[:, None] + orders).clamp(max=MOST_BONDS)] >= 0
+        number = state.neighbours[torch.arange(len(current), device=self.device), state.depth]
+        number = number + self._kept_bonds(state)[torch.arange(len(current), device=self.device), state.depth]
+        bonds = self._can_bind(current[:, None], used[:, None], number[:, None], orders)
+        bonds[:, 0] &= self.aromatic[current]  # the single bond between two aromatic atoms; others are not written
         bonds[:, 1] &= state.rings.outside != FORBIDDEN
         expands = self.hypervalent[current] | (state.left[:, self.hypervalent_elements] > 0).any(1)
         excess = state.excess + 4 * expands + state.charge.clamp(min=0) + self.aromatic[current].long()
         excess += self._returned(state, runs) - 2 * runs.now().rings
         return bonds & (excess[:, None] >= 2 * (orders - 1))
-
-    def _completes(self, state: PathProgress, step: AtomStep, runs: OpenRuns) -> Tensor:
-        """(R, K) whether atoms and excess suffice to close all aromatic rings after an atom."""
-        rows = torch.arange(len(state.depth), device=self.device)
-        continues = (~state.pending & self.aromatic[state.path[rows, state.depth]])[:, None]
-        now, continued, begun = runs.now(), runs.continued(), runs.begun()
-        choices = [(continued.atoms, begun.atoms, now.atoms), (continued.rings, begun.rings, now.rings)]
-        atoms, rings = (
-            torch.where(self.aromatic, torch.where(continues, more[:, None], new[:, None]), same[:, None])
-            for more, new, same in choices
-        )
-        carbon, others = (
-            (state.left * some).sum(1)[:, None] - some[self.element] for some in (self.carbon, self.others)
-        )
-        # The bond that closes a ring takes two hydrogens, and each carbon in it one; a nitrogen may give one back.
-        nitrogen = self.heavy.index("N")
-        returned = self._returned(state, runs)[:, None] + self.gives[:, 0].long()
-        returned += state.left[:, nitrogen][:, None] - (self.element == nitrogen).long()
-        least = 2 * rings + (atoms - others).clamp(min=0) - returned
-        suffices = (rings == 0) | (state.excess[:, None] + step.excess >= least)
-        return (carbon + others >= atoms) & suffices
-
-    def _returned(self, state: PathProgress, runs: OpenRuns) -> Tensor:
-        """(R,) hydrogens that aromatic atoms may give back: nitrogen, or carbon with =O at the beginning of a ring."""
-        full = ~self.doubled[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] & runs.first
-        return (full | (self.gives[state.path, state.bonds] & state.rings.on_path(state.depth))).sum(1)
-
-    def _can_close(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R, N) whether a ring to an atom can be, as far as aromatic atoms tell."""
-        rows = torch.arange(len(state.depth), device=self.device)
-        size, aromatic = state.rings.closes(state.depth, partner)
-        both = state.rings.aromatic[rows, state.depth][:, None] & state.rings.aromatic.gather(1, partner)
-        even = ~self._is_odd(state, partner) | (size > LARGEST) | self._may_get_double_bond(state)[:, None]
-        fits = (size >= SMALLEST) & (size <= LONGEST) & (even | self._may_get_pair(state, partner))
-        fits = ~(aromatic & ~state.pending[:, None]) | fits
-        fits &= ~both | (state.order == 1)[:, None]
-        return torch.where((state.rings.divided > 0)[:, None], state.rings.divides(state.depth, partner), fits)
-
-    def _outside(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R,) whether the last atom must, or may not, get a double bond after a ring to (R,) atoms."""
-        partner = partner[:, None]
-        size, aromatic = (value[:, 0] for value in state.rings.closes(state.depth, partner))
-        decides = aromatic & (size <= LARGEST) & (state.rings.divided == 0)
-        decides &= state.rings.is_new(state.depth, partner)[:, 0] & ~self._may_get_pair(state, partner)[:, 0]
-        return torch.where(decides, torch.where(self._is_odd(state, partner)[:, 0], REQUIRED, FORBIDDEN), FREE)
-
-    def _is_odd(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R, N) whether a ring without atoms of others would have an odd number of atoms with a double bond in it."""
-        rows, depth = torch.arange(len(state.depth), device=self.device), state.depth
-        on_path = state.rings.on_path(depth)
-        closed = (self.doubled[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] & on_path).long()
-        number = (self.doubled[state.path, state.bonds] & on_path).long().cumsum(1)
-        inner = number[rows, (depth - 1).clamp(min=0)][:, None] - number.gather(1, partner)
-        total = inner + closed[rows, depth][:, None] + closed.gather(1, partner)
-        return state.rings.is_new(depth, partner) & (total % 2 == 1)
-
-    def _may_get_double_bond(self, state: PathProgress) -> Tensor:
-        """(R,) whether the last atom has valences for a ring and a double bond to an atom that is left."""
-        rows = torch.arange(len(state.depth), device=self.device)
-        current, used = state.path[rows, state.depth], state.bonds[rows, state.depth]
-        return (self.hydrogens[current, (used + 3).clamp(max=MOST_BONDS)] >= 0) & state.any_left & (state.excess >= 3)
-
-    def _may_get_pair(self, state: PathProgress, partner: Tensor) -> Tensor:
-        """(R, N) whether an aromatic nitrogen from an atom on can get a third bond, by an atom or a second ring."""
-        rows = torch.arange(len(state.depth), device=self.device)
-        number = (self.gives[state.path, state.bonds] & state.rings.on_path(state.depth)).long().cumsum(1)
-        can_bind = state.any_left | (state.excess >= 4)
-        return (number[rows, state.depth][:, None] > number.gather(1, (partner - 1).clamp(min=0))) & can_bind[:, None]
 
     def advance(self, state: PathProgress, choice: Tensor) -> None:
         """Update the state by the (R,) indices in A of the tokens that were written."""
@@ -304,6 +252,8 @@ class DeepSmilesGrammar(FormulaGrammar):
         state.excess += torch.where(ring, self.hydrogens[other, more] - self.hydrogens[other, used], 0)
         state.unfilled += torch.where(ring, self.unfilled[other, more] - self.unfilled[other, used], 0)
         state.bonds[rows, partner] = torch.where(ring, more, used)
+        for atom_bonded, end in ((bonded, state.depth), (ring, partner)):
+            state.neighbours[rows, end] += atom_bonded.long()
 
         first = torch.where(begun, state.order, 0)
         element = self.element[kind]
@@ -315,10 +265,15 @@ class DeepSmilesGrammar(FormulaGrammar):
         state.depth += atom.long()
         state.path[rows, state.depth] = torch.where(atom, kind, state.path[rows, state.depth])
         state.bonds[rows, state.depth] = torch.where(atom, first, state.bonds[rows, state.depth])
+        number = state.neighbours[rows, state.depth]
+        state.neighbours[rows, state.depth] = torch.where(atom, begun.long(), number)
         state.rings.write_atom(atom, state.depth, self.aromatic[kind] & atom, joined)
 
         branch = text & (column >= self.branches) & (column < self.bonds)
-        state.depth -= torch.where(branch, column - self.branches, 0)
+        after = state.depth - torch.where(branch, column - self.branches, 0)
+        state.rings.end_branch(branch, state.depth, after, self._double_bonded(state))
+        state.depth = after
+        state.returned = branch | (state.returned & ~atom)
         state.rings.outside = torch.where(atom | branch, FREE, state.rings.outside)
         state.pending = text & (column >= self.bonds) & (column < self.end)
         state.order = torch.where(state.pending, column - self.bonds + 1, 1)
