@@ -120,8 +120,8 @@ def test_classes_have_the_members_of_their_protocol(value, protocol):
 
 @pytest.mark.parametrize("kind", [LabelPredictor, MoleculePredictor, FragmentPredictor])
 def test_predictors_have_the_members_of_their_protocol(kind):
-    """The columns of labels are known from the checkpoint."""
-    assert set(missing_members(kind, Predictor)) <= {"columns"}
+    """The columns of labels and the kind of sequences are known from the checkpoint."""
+    assert set(missing_members(kind, Predictor)) <= {"columns", "plural"}
 
 
 def test_members_of_a_protocol_include_those_of_its_bases():

@@ -152,7 +152,7 @@ def test_labels_of_molecules_have_a_page_with_structures_and_an_sdf(run, folder,
     check_page(text)
     assert text.count('<svg class="molecule"') == 2, "drawings are bounded by cards"
     assert "&lt;script&gt;" in text and re.search(r"acid 0\.\d\d, base 0\.\d\d|base 0\.\d\d, acid 0\.\d\d", text)
-    assert "3 of 4 sequences have a prediction" in text and "bad" in text and "line 4" in text
+    assert "3 of 4 molecules have a prediction" in text and "bad" in text and "line 4" in text
     assert predict(run("labels"), folder / "my.csv", tmp_path / "out.sdf", "id_column=id") == 0
     records = list(Chem.SDMolSupplier(str(tmp_path / "out.sdf")))
     assert [record.GetProp("id") for record in records] == ["a", SCRIPT, "d"]
