@@ -55,6 +55,23 @@ def test_per_sequence_equals_padded_forward_and_backward(lengths_q, lengths_k, c
         torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize("lengths", [((0, 3), (0, 3)), ((0, 0, 3), (0, 0, 3)), ((3, 3), (0, 0)), ((0, 0), (4, 4))])
+def test_sequences_without_tokens_do_not_change_the_others(monkeypatch, lengths, flash, dtype):
+    monkeypatch.setattr(on_cpu, "flash_is_faster_in_bf16", lambda: flash)
+    lengths_q, lengths_k = lengths
+    inputs = packed(lengths_q, lengths_k, dtype=dtype)
+    with torch.no_grad():
+        predicted = attention(*(x.detach() for x in inputs), lengths_q, lengths_k)
+    out = attention(*inputs, lengths_q, lengths_k)
+    gradients = torch.autograd.grad(out.sum(), inputs)
+    alone = attention(*(x[-3:] for x in inputs), (3,), (3,)) if lengths_k[-1] == 3 else torch.zeros_like(out)
+    torch.testing.assert_close(out, alone)
+    torch.testing.assert_close(predicted, alone, atol=2e-2, rtol=2e-2)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 @pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
 @pytest.mark.parametrize(("dtype", "learning"), [(torch.float32, True), (torch.bfloat16, False)])
 def test_weights_of_long_sequences_are_never_stored(monkeypatch, lengths_q, lengths_k, causal, dtype, learning):

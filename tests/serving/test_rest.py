@@ -177,6 +177,12 @@ def test_the_card_of_a_protein_model_has_known_proteins(client, all_models):
     assert client.get("/v1/models/states").json()["knows"]["target"] == "residue"
 
 
+def test_no_row_tells_a_client_to_name_a_library(client, all_models):
+    record = {"precursor_mz": 195.0877, "adduct": "[M+H]+", "mz": [138.0662, 110.0713], "intensity": [100, 30]}
+    body = predict(client, "spectrums", json={"records": [record]}).json()
+    assert body["rows"][0]["smiles"] and body["rows"][0]["library_reason"] is None
+
+
 def test_a_raw_table_with_another_column_of_sequences_is_read(client):
     url = "/v1/models/kinds/predict?format=csv"
     for content, query in ((b"canonical_smiles,name\nCCO,a\n", ""), (b"compound,no\nCCO,a\n", "&column=compound")):

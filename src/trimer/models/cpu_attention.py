@@ -58,7 +58,8 @@ class Stack(NamedTuple):
         """(n H, L, D) of x (T, H, D): a view for a single sequence."""
         if isinstance(rows, tuple):
             return x.narrow(0, *rows).transpose(0, 1)
-        return x.index_select(0, rows).view(self.n, -1, *x.shape[1:]).transpose(1, 2).flatten(0, 1)
+        length = len(rows) // self.n  # may be 0, so `view` cannot infer it
+        return x.index_select(0, rows).view(self.n, length, *x.shape[1:]).transpose(1, 2).flatten(0, 1)
 
     def take_all(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.take(q, self.rows_q), self.take(k, self.rows_k), self.take(v, self.rows_k)
@@ -74,7 +75,8 @@ class Stack(NamedTuple):
         if isinstance(rows, tuple):
             x.narrow(0, *rows).copy_(result.transpose(0, 1))
         else:
-            x.index_copy_(0, rows, result.view(self.n, -1, *result.shape[1:]).transpose(1, 2).flatten(0, 1))
+            heads = x.shape[1]
+            x.index_copy_(0, rows, result.view(self.n, heads, *result.shape[1:]).transpose(1, 2).flatten(0, 1))
 
 
 # Cached tensors are created outside inference mode: one created inside could not be used in a later training.
@@ -151,10 +153,14 @@ class _BySequence(torch.autograd.Function):
 
 
 def _flash_is_faster(stack: Stack, dtype: torch.dtype, training: bool, dropout: float) -> bool:
-    """Whether to use the flash kernel. It does not support dropout, and its gradient is slow in half precision."""
-    if dropout:
-        return False
+    """Whether to use the flash kernel.
+
+    It does not support dropout, ends the process at a sequence without tokens, and its gradient is slow in half
+    precision.
+    """
     half, weights = dtype.itemsize == 2, stack.length_q * stack.length_k
+    if dropout or not weights:
+        return False
     if training:
         return weights > (LONG * LONG if half else SHORT * SHORT)
     # Whatever else is in the batch: a prediction does not depend on the others.

@@ -78,6 +78,7 @@ class MoleculePredictor(Predictor):
     )
     plural = "spectra"
     structure: str = "smiles"
+    no_library: str | None = NO_LIBRARY  # `library_reason` without a library
 
     def __init__(
         self, loaded: Loaded, cfg: DictConfig, generator: MoleculeGenerator, analogues: AnalogueSearch | None = None
@@ -153,7 +154,7 @@ class MoleculePredictor(Predictor):
         hits = [None] * len(rows) if self.library is None else self.library.search(cleaned)
         for index, (row, hit) in enumerate(zip(rows, hits, strict=True)):
             if self.library is None:
-                heads[row]["library_reason"] = NO_LIBRARY
+                heads[row]["library_reason"] = self.no_library
             else:
                 heads[row] |= self.library.columns(hit, cleaned["precursor_mz"][index])
             if self.page:

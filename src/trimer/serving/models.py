@@ -86,6 +86,8 @@ class ServedModel:
         check_inherits(predictor, self.model.path, "cannot be served")
         if hasattr(predictor, "each_once"):
             predictor.each_once = False  # a response has a row for each record; only a library holds each once
+        if hasattr(predictor, "no_library"):
+            predictor.no_library = None  # a client cannot name one
         return predictor
 
     def begin(
