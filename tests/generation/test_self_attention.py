@@ -7,10 +7,15 @@ import torch
 
 from trimer.generation.packed_linear import PackedLinear
 from trimer.generation.self_attention import BeamCache, RowCache
+from trimer.models import cpu_attention
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-def test_shared_beams_attend_like_copied_rows(dtype, tolerance):
+@pytest.mark.parametrize(
+    ("dtype", "flash", "tolerance"),
+    [(torch.float32, False, 1e-5), (torch.bfloat16, True, 3e-2), (torch.bfloat16, False, 3e-2)],
+)
+def test_shared_beams_attend_like_copied_rows(monkeypatch, dtype, flash, tolerance):
+    monkeypatch.setattr(cpu_attention, "flash_is_faster_in_bf16", lambda: flash)
     torch.manual_seed(0)
     inputs, beams, heads, width = 3, 4, 2, 8
     like = torch.zeros(0, dtype=dtype)

@@ -143,7 +143,7 @@ class CachedDecoder:
             scores = torch.bmm(queries.reshape(inputs * self.heads, n, -1), group.keys[i].flatten(0, 1))
             if group.mask is not None:
                 scores.view(inputs, self.heads, n, -1).add_(group.mask)
-            weights = torch.softmax(scores.float(), -1).to(self.dtype)
+            weights = torch.softmax(scores, -1)  # summed in fp32, whatever the dtype
             out = torch.bmm(weights, group.values[i].flatten(0, 1))  # (B H, n, D)
             outputs.append(out.view(inputs, self.heads, n, -1).transpose(1, 2).reshape(inputs * n, -1))
         return torch.cat(outputs).index_select(0, self.index_of_row)

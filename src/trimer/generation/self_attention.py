@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trimer.models.cpu_attention import products_are_faster
+
 CAPACITY_STEP = 16  # the cache grows by this many tokens
 
 
@@ -87,7 +89,12 @@ class BeamCache:
         q, k, v = (x[:real].view(self.inputs, self.beams, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
         keys, values = self.keys[layer], self.values[layer]
         keys[:, :, self._newest()], values[:, :, self._newest()] = k, v
-        out = F.scaled_dot_product_attention(q, keys, values, self.mask[:, None], scale=1.0)
+        if q.device.type == "cpu" and products_are_faster(q.dtype):
+            scores = torch.bmm(q.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2)).view(*q.shape[:3], -1)
+            weights = torch.softmax(scores.add_(self.mask[:, None]), -1)
+            out = torch.bmm(weights.flatten(0, 1), values.flatten(0, 1)).view_as(q)
+        else:
+            out = F.scaled_dot_product_attention(q, keys, values, self.mask[:, None], scale=1.0)
         return out.transpose(1, 2).reshape(real, -1)
 
     def select(self, rows: Tensor) -> None:

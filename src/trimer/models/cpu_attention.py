@@ -164,7 +164,12 @@ def _flash_is_faster(stack: Stack, dtype: torch.dtype, training: bool, dropout: 
     if training:
         return weights > (LONG * LONG if half else SHORT * SHORT)
     # Whatever else is in the batch: a prediction does not depend on the others.
-    return dtype != torch.bfloat16 or weights > LONG * LONG or flash_is_faster_in_bf16()
+    return weights > LONG * LONG or not products_are_faster(dtype)
+
+
+def products_are_faster(dtype: torch.dtype) -> bool:
+    """Whether products with a softmax between are faster for predictions than the flash kernel."""
+    return dtype == torch.bfloat16 and not flash_is_faster_in_bf16()
 
 
 def _products(
