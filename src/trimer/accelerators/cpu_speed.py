@@ -96,8 +96,8 @@ def speeds() -> dict[str, float]:
 def flash_is_faster_in_bf16() -> bool:
     """Whether torch's flash attention is faster in bf16 on this CPU than two products with a softmax between.
 
-    It multiplies in bf16 only on CPUs with AMX. This decides how attention is computed where no gradients are needed,
-    so weights do not depend on it.
+    On an AMD EPYC it is hardly faster in bf16 than in fp32. This decides how attention is computed where no gradients
+    are needed, so weights do not depend on it.
     """
     seconds = _stored("cpu-attention", ("flash", "products"), measure_attention)
     return seconds["flash"] < seconds["products"]

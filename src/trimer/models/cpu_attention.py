@@ -204,7 +204,7 @@ def _products(
 def _whole_vectors(x: Tensor) -> Tensor:
     """x (n H, L, D) with zeros after the keys up to a multiple of VECTOR, in half precision.
 
-    torch's softmax over weights of another width takes twice the time or more: it reads the last ones singly.
+    torch's softmax over weights of another width takes up to five times as long: it reads the last ones singly.
     """
     missing = -x.shape[1] % VECTOR
     return F.pad(x, (0, 0, 0, missing)) if missing and x.element_size() == 2 else x.contiguous()
